@@ -1,11 +1,14 @@
 """Moments of a rectified Gaussian, accurate in both tails.
 
-For z ~ N(μ, σ²), α = |μ|/σ and the Mills ratio R(α) = Q(α)/φ(α) (Q the upper tail, φ the density), the part of
-z on the far side of zero, T = max(0, −sign(μ) z), has
+For z ~ N(μ, σ²), α = |μ|/σ, the upper tail Q(α) and the density φ(α), the part of z on the far side of zero,
+T = max(0, −sign(μ) z), has
 
-    E[T]  = σ φ(α) (1 − αR),     E[T²] = σ² φ(α) ((1 + α²)R − α),     P(T > 0) = Q = φ(α) R.
+    E[T]  = σ (φ − αQ),     E[T²] = σ² ((1 + α²)Q − αφ),     P(T > 0) = Q.
 
-Everything else follows from max(0, z) = T (μ < 0) or z + T (μ ≥ 0) without subtracting large numbers.
+Everything else follows from max(0, z) = T (μ < 0) or z + T (μ ≥ 0) without subtracting large numbers. Q comes from
+erfc, exact relative to itself however far out, and φ of the very argument of erfc, to rounding: else αQ would not
+cancel. Which side a number is on is a factor 0 or 1: torch takes a choice entry by entry (2 ms for half a million
+entries in no order, a product 0.06 ms), and erfcx too (10 ms).
 """
 
 from __future__ import annotations
@@ -26,20 +29,22 @@ _MANY, _FEW = 1 << 12, 4
 
 
 class Tail(NamedTuple):
-    """The far side of a knot: mass Q = P(T > 0), E[T], E[T²], density φ(α), and signed distance α = (μ − knot)/σ."""
+    """The far side of a knot: mass Q = P(T > 0), E[T], E[T²], density φ(α), signed distance (μ − knot)/σ, the side of
+    the knot that μ is on (1 or −1, 1 on it), and α."""
 
     mass: Tensor
     mean: Tensor
     square: Tensor
     density: Tensor
+    signed: Tensor
+    side: Tensor
     alpha: Tensor
 
 
 def higher_powers(t: Tail, std: Tensor) -> tuple[Tensor, Tensor]:
-    """E[T³] and E[T⁴]: with J_n = E[(T/σ)ⁿ],  J_{n+1} = n J_{n−1} − |α| J_n."""
-    distance = torch.where(t.alpha >= 0, t.alpha, -t.alpha).clamp(max=_CERTAIN[std.dtype])
-    third = std * (2 * std * t.mean - distance * t.square)
-    return third, std * (3 * std * t.square - distance * third)
+    """E[T³] and E[T⁴]: with J_n = E[(T/σ)ⁿ],  J_{n+1} = n J_{n−1} − α J_n."""
+    third = std * (2 * std * t.mean - t.alpha * t.square)
+    return third, std * (3 * std * t.square - t.alpha * third)
 
 
 class Rectified(NamedTuple):
@@ -56,7 +61,7 @@ def positive_std(variance: Tensor) -> tuple[Tensor, Tensor]:
     Variances so small that (mean/std)/std could overflow count as zero.
     """
     positive = variance > _least_variance(variance.dtype)
-    return positive, torch.where(positive, variance, torch.ones_like(variance)).sqrt()
+    return positive, torch.where(positive, variance, 1.0).sqrt()
 
 
 @cache
@@ -65,23 +70,36 @@ def _least_variance(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).tiny / torch.finfo(dtype).eps
 
 
+def sides(value: Tensor) -> Tensor:
+    """1 where a value is at least 0, else −1; without a derivative."""
+    return value.detach().sign().add_(0.5).sign_()
+
+
 def tail(mean: Tensor, std: Tensor, knot: float = 0.0) -> Tail:
     """The far side of ``knot`` for z ~ N(mean, std²), std > 0; elementwise."""
-    alpha = (mean - knot) / std
+    signed = (mean - knot if knot else mean) / std
+    side, certain = sides(signed), _CERTAIN[std.dtype]
     # not abs(): its derivative at 0 would be 0 instead of one-sided
-    distance = torch.where(alpha >= 0, alpha, -alpha)
-    far = distance >= _CERTAIN[std.dtype]
-    distance = distance.clamp(max=_CERTAIN[std.dtype])
-    density = torch.exp(-0.5 * distance * distance) * (1 / math.sqrt(2 * math.pi))
-    density = density.masked_fill(far, 0.0)
-    mills = torch.special.erfcx(distance * (1 / math.sqrt(2))) * math.sqrt(math.pi / 2)
+    alpha = (signed * side).clamp(max=certain)
+    near = (certain - alpha.detach()).sign_()
+    x = alpha * (1 / math.sqrt(2))
+    density = _exp_of_square(x) * (near * (1 / math.sqrt(2 * math.pi)))
+    mass = torch.erfc(x) * (near * 0.5)
     return Tail(
-        mass=density * mills,
-        mean=std * density * (1 - distance * mills),
-        square=std * std * density * ((1 + distance * distance) * mills - distance),
+        mass=mass,
+        mean=std * (density - alpha * mass),
+        square=std * std * ((1 + alpha * alpha) * mass - alpha * density),
         density=density,
+        signed=signed,
+        side=side,
         alpha=alpha,
     )
+
+
+def _exp_of_square(x: Tensor) -> Tensor:
+    """exp(−x²), exact to rounding: the square of x rounded to 1/16 is."""
+    coarse = (x.detach() * 16).round_().mul_(1 / 16)
+    return torch.exp(-coarse * coarse) * torch.exp((coarse - x) * (coarse + x))
 
 
 def rectified(mean: Tensor, variance: Tensor) -> Rectified:
@@ -89,17 +107,15 @@ def rectified(mean: Tensor, variance: Tensor) -> Rectified:
 
     With zero variance z is the constant ``mean``.
     """
-    positive, std = positive_std(variance)
+    noisy = (variance.detach() - _least_variance(variance.dtype)).sign_().clamp_(min=0)
+    std = (variance * noisy + (1 - noisy)).sqrt()
     t = tail(mean, std)
-    above = mean >= 0
-    spread = t.square - t.mean * t.mean
-    step = (mean > 0).to(mean.dtype)
+    above = (mean.detach().sign() + 0.5 * noisy).sign_().clamp_(min=0)
+    mass, below = t.mass * noisy, 1 - 2 * above
     return Rectified(
-        mean=torch.where(positive, torch.where(above, mean + t.mean, t.mean), mean.clamp(min=0)),
-        variance=torch.where(
-            positive, torch.where(above, variance * (1 - 2 * t.mass) + spread, spread), variance * step
-        ),
-        slope=torch.where(positive, torch.where(above, 1 - t.mass, t.mass), step),
+        mean=mean.clamp(min=0) + t.mean * noisy,
+        variance=variance * above * (1 - 2 * mass) + (t.square - t.mean * t.mean) * noisy,
+        slope=above + below * mass,
     )
 
 

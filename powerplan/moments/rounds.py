@@ -30,5 +30,4 @@ def rowwise(factor: Tensor | float, value: Tensor) -> Tensor:
 
 def ratio_of_sums(above: Tensor, below: Tensor) -> Tensor:
     """Ratio of two sums >= 0; 1 where the second is 0."""
-    tiny = float(torch.finfo(below.dtype).tiny)
-    return torch.where(below > 0, above / torch.where(below > 0, below, 1.0).clamp(min=tiny), torch.ones_like(below))
+    return torch.where(below > torch.finfo(below.dtype).tiny, above / below, 1.0)

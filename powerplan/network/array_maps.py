@@ -267,8 +267,14 @@ class ConvMap(_ConvolutionMap):
 
     def _of_whole(self, value: Tensor, matrices: Tensor) -> Tensor:
         """Values (N, G·n, ...) through matrices (G, n, o), (N, G·o, 1, ...)."""
-        by_group = value.reshape(len(value), self.groups, -1).transpose(0, 1) @ matrices
-        return by_group.transpose(0, 1).reshape(len(value), -1, *(1,) * self._axes)
+        rows = value.reshape(len(value), self.groups, -1)
+        if self.groups == 1:
+            columns = rows[:, 0] @ matrices[0]
+        elif matrices.shape[1] == 1:
+            columns = rows * matrices[:, 0]
+        else:
+            columns = (rows.transpose(0, 1) @ matrices).transpose(0, 1)
+        return columns.reshape(len(value), -1, *(1,) * self._axes)
 
     def pull(self, adjoint: Tensor, weight: Tensor) -> Tensor:
         if self._is_whole:
@@ -309,7 +315,9 @@ class ConvMap(_ConvolutionMap):
 
     def patches(self, x: Tensor) -> Tensor:
         padded, steps = self._padded(x), self.output_shape[1:]
-        if self._axes == 2 and steps[1] < _SHORT_RUN:
+        if padded.shape[2:] == steps and math.prod(self.kernel) == 1:
+            windows = padded
+        elif self._axes == 2 and steps[1] < _SHORT_RUN:
             windows = F.unfold(padded, self.kernel, stride=self.stride, dilation=self.dilation)
         else:
             windows = self.unfold(padded, steps)

@@ -280,12 +280,12 @@ class ProgrammedArray:
         """A quantity of the layer () or of its columns (n_out, 1) as (n_out,)."""
         return quantity.reshape(-1).expand(self.map.n_out)
 
-    @property
+    @cached_property
     def decode(self) -> Tensor:
         """c_i v̂ of every column (n_out,) [S V per unit output]."""
         return self.per_column(self.c * self.decode_v)
 
-    @property
+    @cached_property
     def feedback_resistance(self) -> Tensor | None:
         """R_f,i of the amplifiers of every column (n_out,) [ohm]; None where it is not known."""
         return feedback_resistances(self.hardware, self.scale, self.per_column(self.c), self.decode)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from powerplan.gaussian import rectified
@@ -53,6 +54,9 @@ class Reading:
 
     def squares(self, weight: Tensor) -> Tensor:
         """Σ_j weight_ij E[x_pj²]; the weight broadcasts to (n_out, n_in)."""
+        if self._adds_up and weight is self.array.weight_variance:
+            means, variances = self._weighted_by_devices
+            return means + variances
         return self.array.weighted(self.mean * self.mean + self.variance, weight, self.array.affine)
 
     def passed(self, weight: Tensor) -> Tensor:
@@ -61,6 +65,28 @@ class Reading:
             return self.array.map.apply_columns(self.variance, weight * weight)
         some = weight[:, : self.covariance.shape[-1]]
         return ((some @ self.covariance) * some).sum(-1).reshape(-1, *self.array.map.output_shape)
+
+    @cached_property
+    def through_devices(self) -> Tensor:
+        """Variance of the output that errors of the inputs cause through those of devices, as if each position had its
+        own, (B, *shape)."""
+        array = self.array
+        if self._adds_up:
+            return array.map.gather_columns(self._weighted_by_devices[1])
+        return array.map.gather_columns(array.weighted(self.variance, array.weight_variance, array.map))
+
+    @property
+    def _adds_up(self) -> bool:
+        """Whether what devices make of squares is what they make of squared means and, which is asked for by itself, of
+        variances."""
+        return self.array.is_shared and self.array.affine is self.array.map and self.mean.shape == self.variance.shape
+
+    @cached_property
+    def _weighted_by_devices(self) -> tuple[Tensor, Tensor]:
+        """Σ_j V_ij m_pj² and Σ_j V_ij v_pj by column, made together: V is as large as the weights."""
+        array, both = self.array, torch.cat([self.mean * self.mean, self.variance])
+        means, variances = array.weighted(both, array.weight_variance, array.map).chunk(2)
+        return means, variances
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

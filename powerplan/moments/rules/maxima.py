@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from powerplan.gaussian import positive_std, tail
+from powerplan.gaussian import positive_std, sides, tail
 from powerplan.moments.rules.linearize import linearize
 from powerplan.moments.rules.linearized import Linearized, residual_of
 from powerplan.network.digital import digital
@@ -238,14 +238,15 @@ def _window(branch: _Branch, windows: _Windows) -> _Branch:
 def _larger(a: _Branch, b: _Branch) -> _Branch:
     """The larger of two independent Gaussians."""
     positive, theta = positive_std(a.variance + b.variance)
-    t = tail(a.mean - b.mean, theta)
-    first = a.mean >= b.mean
-    excess = torch.where(positive, t.mean, torch.zeros_like(t.mean))
-    beaten = torch.where(positive, t.mass, torch.zeros_like(t.mass))
-    mean = torch.where(first, a.mean, b.mean) + excess
-    leading = torch.where(first, a.variance, b.variance)
-    extra = torch.where(positive, t.square - t.mean * t.mean, torch.zeros_like(t.mean))
-    slope_a = torch.where(first, 1 - beaten, beaten)
+    apart = a.mean - b.mean
+    t, first = tail(apart, theta), sides(apart).clamp_(min=0)
+    if not bool(positive.all()):
+        t = t._replace(**{name: torch.where(positive, getattr(t, name), 0.0) for name in ("mean", "mass", "square")})
+    excess, beaten = t.mean, t.mass
+    mean = torch.lerp(b.mean, a.mean, first) + excess
+    leading = torch.lerp(b.variance, a.variance, first)
+    extra = t.square - excess * excess
+    slope_a = first + (1 - 2 * first) * beaten
     slope_b = 1 - slope_a
     return _Branch(
         mean=mean,

@@ -78,7 +78,7 @@ _Read = tuple[ArrayStep, Tensor, Tensor | None]
 
 #: random combinations of the outputs that coherence is pooled over: of every input, of all inputs in large networks;
 #: multiplications of a pass beyond which they are large
-_MANY_DIRECTIONS, _DIRECTIONS, _LARGE = 8, 4, 1 << 22
+_MANY_DIRECTIONS, _DIRECTIONS, _LARGE = 8, 2, 1 << 22
 #: outputs up to which each is a direction where errors are rare: what moves all columns alike has few others
 _MOST_OUTPUTS = 32
 #: multiplications that coherence may take, roughly
@@ -259,12 +259,8 @@ def _of_inputs(reads: Sequence[tuple[ArrayStep, Tensor, Tensor]], rounds: int, o
     Together it is at most what they cause each by itself, times the positions: where that is little beside what others
     cause, (M,), it is taken as the same.
     """
-    array, samples, apart = reads[0][0].array, reads[0][2], others.new_zeros(())
-    for step, adjoint, errors in reads:
-        map = step.array.map
-        own = map.gather_columns(step.array.weighted(errors.square().mean(1), array.weight_variance, map))
-        apart = apart + squares(adjoint, own)
-    apart = by_round(apart, rounds)
+    array, samples = reads[0][0].array, reads[0][2]
+    apart = by_round(total([squares(adjoint, step.reading.through_devices) for step, adjoint, _ in reads]), rounds)
     positions = sum(step.array.map.positions for step, _, _ in reads)
     if bool((positions * apart <= _NEGLIGIBLE * others).all()):
         return apart, apart

@@ -151,7 +151,7 @@ def saturation_of(samples: ConverterSamples, closed: Converted, mean: Tensor, va
     residual = ratio(remaining, closed_residual).clamp(max=1)
     shift = shift_of(estimate, apart / moved.shape[1], stds(variance), mean)
     return Saturation(
-        shift=in_stds(shift, variance),
+        shift=in_stds(shift, stds(variance)),
         slope=slope,
         residual=residual,
         added=ratio(remaining - residual * closed_residual, variance.expand_as(remaining)).clamp(min=0),

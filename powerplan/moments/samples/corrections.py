@@ -107,7 +107,7 @@ class Corrections:
             return {place: _rows_of(value, rows, common) for place, value in values.items()}
 
         def mean(value: Tensor) -> Tensor:
-            return value.mean(0, keepdim=True)
+            return value if len(value) == 1 else value.mean(0, keepdim=True)
 
         def channel_mean(value: Tensor) -> Tensor:
             return value.mean(channel_axes(value), keepdim=True)

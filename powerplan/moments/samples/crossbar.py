@@ -35,12 +35,14 @@ class Draw(NamedTuple):
         generator: of random numbers of a read.
         common: seed of those that all reads of an array have in common, its devices and columns; None = it has but one.
         rounds: the inputs are those of so many.
+        rare: some samples have errors of quite another size than most.
     """
 
     samples: int
     generator: torch.Generator
     common: int | None
     rounds: int = 1
+    rare: bool = False
 
 
 def merged(errors: Sequence[Errors]) -> list[Errors]:
@@ -70,7 +72,7 @@ def in_blocks(
     """Some samples at a time, as many for all reads of an array: which, and what they are of the input, or of a part of
     its values."""
     array, map = step.array, step.array.map
-    mean, batch = step.reading.mean.unsqueeze(1), len(step.mean)
+    batch = len(step.mean)
     positions = (
         max(read.positions for read, _ in array.constants.reads.values()) if array.is_read_again else map.positions
     )
@@ -87,19 +89,21 @@ def in_blocks(
     block = max(1, _BLOCK_ENTRIES // entries)
     common = draw.generator
     if draw.common is not None:
-        common = torch.Generator(mean.device).manual_seed(draw.common)
+        common = torch.Generator(step.mean.device).manual_seed(draw.common)
     for low in range(0, draw.samples, block):
         some = slice(low, min(low + block, draw.samples))
-        values = mean if step.exact else mean + error[:, some]
         yield (
             some,
             Sampled(
                 array=array,
-                values=values if of_values is None else of_values(values),
+                mean=step.reading.mean,
+                errors=None if step.exact else error[:, some],
+                of_values=of_values,
                 count=some.stop - low,
                 generator=draw.generator,
                 common=common,
                 rounds=draw.rounds,
+                rare=draw.rare,
             ),
         )
 

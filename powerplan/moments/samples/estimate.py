@@ -232,17 +232,19 @@ class _Samples(Carried):
                 self.errors[place] = error[:, : self._for_coherence].expand(len(self.inputs), -1, *error.shape[2:])
             if array.is_read_again and self._count > 1:
                 moved = self._shifted_by_devices(step, passed, error, spread)
-                self.shifts[place] = in_stds(moved, spread)
-                mean = mean + self.shifts[place] * stds(spread)
+                std = stds(spread)
+                self.shifts[place] = in_stds(moved, std)
+                mean = mean + self.shifts[place] * std
         self.power = self.power + power[0] + power[1]
         if array.hardware.converts_columns or self._keeps_steps:
             self.steps[place] = replace(passed, mean=mean, variance=spread)
         if own is None:
             self._driving[place] = error
         else:
-            error = own if through is None else own + through
+            error = own if through is None else through.add_(own)
             error = centred(error) if array.is_read_again else error
-            error = error * self._ratio(spread, mean_square(error)).sqrt().unsqueeze(1)
+            scale = self._ratio(spread, mean_square(error)).sqrt().unsqueeze(1)
+            error = own * scale if error is own else error.mul_(scale)
         self.values[place] = mean, spread, error
 
     def _draw(self, step: Step) -> Draw:
@@ -253,7 +255,7 @@ class _Samples(Carried):
                 seed = torch.randint(1 << 31, (), generator=self._generator, device=self.inputs.device)
                 self._seeds[step.node.array_name] = int(seed)
             common = self._seeds[step.node.array_name]
-        return Draw(self._count, self._generator, common, self._rounds)
+        return Draw(self._count, self._generator, common, self._rounds, self._rare or self._jumps)
 
     def _shifted_by_devices(self, step: Step, passed: ArrayStep, error: Tensor, spread: Tensor) -> Tensor:
         """By how much (B, *shape) errors of devices move the mean, that of the input being of the same devices."""
@@ -345,24 +347,24 @@ class _Samples(Carried):
                 self.linear[step.place] = centred(error)[:, :count].expand(len(mean), -1, *mean.shape[1:])
             error, off = centre(whole)
             spread = mean_square(error)
-            factor = self._ratio(spread, variance)
-            moved = torch.zeros_like(mean)
+            factor = found = self._ratio(spread, variance)
             if self._count > 1:
                 apart, estimate = centre(residual)
-                moved = shift_of(estimate, mean_square(apart) / self._count, stds(variance), mean, self._rounds)
+                std = stds(variance)
+                moved = shift_of(estimate, mean_square(apart) / self._count, std, mean, self._rounds)
                 # E[y²] less the mean's square
                 square = spread * (1 - 1 / self._count) + off * off - moved * moved + 2 * mean * (estimate - moved)
                 if count:
                     self.errors[step.place] = apart[:, :count]
                 # means far beyond the variance leave rounding there
                 factor = self._ratio(square, variance).clamp(factor / 2, 2 * factor)
+                std = std * factor.sqrt()
+                self.shifts[step.place] = in_stds(moved, std)
+                mean = mean + self.shifts[step.place] * std
             self.factors[step.place] = factor
-            variance = variance * self.factors[step.place]
-            if self._count > 1:
-                self.shifts[step.place] = in_stds(moved, variance)
-                mean = mean + self.shifts[step.place] * stds(variance)
-                # to centre what was centred before adds variance
-                error = error.mul_(self._ratio(variance, spread).sqrt().unsqueeze(1))
+            variance = variance * factor
+            if self._count > 1:  # to centre what was centred before adds variance
+                error = error.mul_(ratio_of_sums(factor, found).sqrt().unsqueeze(1))
         self.values[step.place] = mean, variance, error
 
     def _output(self, step: Step, means: Sequence[Tensor], errors: Sequence[Tensor]) -> Tensor:

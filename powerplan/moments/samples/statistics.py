@@ -54,23 +54,26 @@ def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor, rounds
     """
     rows = len(estimate)
     std, mean = (x.expand(rows, *x.shape[1:]) for x in (std, mean))
-    common = torch.zeros_like(estimate)
-    for basis, weight in ((std, torch.ones_like(std)), (mean, mean)):
-        total, part = _sums(basis * weight, rounds), _sums((estimate - common) * weight, rounds)
-        common = common + in_rows(torch.where(total > 0, part / total.clamp(min=_tiny(total)), 0 * total), rows) * basis
+
+    def along(basis: Tensor, part: Tensor, weighted: Tensor) -> Tensor:
+        total = _sums(weighted, rounds)
+        factor = torch.where(total > _tiny(total), _sums(part, rounds) / total, 0.0)
+        return in_rows(factor, rows) * basis
+
+    common = along(std, estimate, std)
+    common = common + along(mean, (estimate - common) * mean, mean * mean)
     deviation = estimate - common
-    deviation = deviation * (1 - ratio(chance, deviation * deviation, rounds)).clamp(min=0).sqrt()
-    return torch.where(std > 0, common + deviation, 0 * std)
+    deviation *= (1 - ratio(chance, deviation * deviation, rounds)).clamp_(min=0).sqrt_()
+    return (common + deviation) * std.sign()
 
 
-def in_stds(moved: Tensor, variance: Tensor) -> Tensor:
-    """Shifts (B, *shape) in standard deviations; 0 where there is no variance.
+def in_stds(moved: Tensor, std: Tensor) -> Tensor:
+    """Shifts (B, *shape) in standard deviations; 0 where these are 0.
 
     More than a few would be rounding of a mean whose standard deviation is smaller than that, and say nothing of
     other inputs or gains.
     """
-    std = stds(variance)
-    return torch.where(std > 0, (moved / std.clamp(min=_tiny(std))).clamp(-_MOST_STDS, _MOST_STDS), 0 * std)
+    return (moved / std.clamp(min=_tiny(std))).clamp_(-_MOST_STDS, _MOST_STDS) * std.sign()
 
 
 def centred(samples: Tensor) -> Tensor:
@@ -85,7 +88,8 @@ def centre(samples: Tensor) -> tuple[Tensor, Tensor]:
     """Samples (B, R, *shape) centred in place, as :func:`centred` does, and their mean (B, *shape)."""
     count, mean = samples.shape[1], samples.mean(1)
     if count > 1:
-        samples.sub_(mean.unsqueeze(1)).mul_(math.sqrt(count / (count - 1)))
+        scale = math.sqrt(count / (count - 1))
+        torch.add((-scale * mean).unsqueeze(1), samples, alpha=scale, out=samples)
     return samples, mean
 
 
@@ -103,7 +107,7 @@ def mean_square(samples: Tensor) -> Tensor:
 def stds(variance: Tensor) -> Tensor:
     """Standard deviations, with finite derivatives at 0."""
     positive, std = positive_std(variance)
-    return torch.where(positive, std, torch.zeros_like(std))
+    return torch.where(positive, std, 0.0)
 
 
 def _tiny(like: Tensor) -> float:

@@ -25,7 +25,7 @@ from powerplan.network.array_maps import ArrayMap
 #: devices of a shared array up to which they are few: every input gets its own, with their own distribution
 FEW_DEVICES = 1 << 16
 #: rows of a column from which its sum is Gaussian, and the positions' covariance that of separable variances
-_MANY_ROWS = 64
+_MANY_ROWS = 16
 #: multiplications in matrix products that take as long as drawing a normal number
 _NUMBER_COST = 96
 #: roundings of the trace that are added to the covariance of positions, whose rows may be alike
@@ -78,17 +78,34 @@ def _column_samples(by_output: Tensor, by_row: Tensor, sampled: Sampled) -> Tens
     their own for every input and sample.
 
     What V is beside that averages out in Σ_k V_ok x_pk x_qk over many rows, and the variances of samples are scaled to
-    the right ones.
+    the right ones. Unless errors are rare, that sum is taken from typical rows, which all samples have in common.
     """
     map = sampled.array.map
-    moving = sampled.rows * by_row.sqrt().unsqueeze(1)  # (B, R, G, P, n)
+    rows = sampled.rows if sampled.rare else sampled.typical_rows  # (B, T, G, P, n)
     if numbers_by_position(map):
-        between, known = moving @ moving.mT, torch.finfo(moving.dtype)
+        between, known = (rows * by_row.unsqueeze(1)) @ rows.mT, torch.finfo(rows.dtype)
+        between = between if sampled.rare else between.mean(1, keepdim=True)
         diagonal = between.diagonal(dim1=-2, dim2=-1)
         diagonal += (_SMALLEST * known.eps * diagonal.sum(-1, keepdim=True)).clamp(min=known.tiny)
         moving = torch.linalg.cholesky(between) if diagonal.shape[-1] > 1 else between.sqrt()
-    numbers = sampled.normals((*sampled.sets, map.groups, moving.shape[-1], by_output.shape[1]))
-    return (moving @ numbers) * by_output.sqrt().unsqueeze(1)
+        spread = by_output.unsqueeze(1)
+    else:
+        moving, spread = rows, by_row.unsqueeze(2) * by_output.unsqueeze(1)
+    (batch, count), (groups, outputs), size = sampled.sets, by_output.shape, moving.shape[-1]
+    if sampled.rare:
+        return moving @ sampled.normals((batch, count, groups, size, outputs)).mul_(spread.sqrt())
+    numbers = sampled.normals((batch, groups, size, count, outputs)).mul_(spread.sqrt().unsqueeze(2))
+    columns = numbers.new_empty(batch, count, groups, outputs, map.positions)
+    chunks = zip(
+        moving.unbind(1),
+        numbers.tensor_split(moving.shape[1], 3),
+        columns.tensor_split(moving.shape[1], 1),
+        strict=True,
+    )
+    for typical, own, moved in chunks:
+        product = typical @ own.flatten(3)  # (B, G, P, R·o): one for all samples
+        moved.copy_(product.unflatten(3, own.shape[3:]).permute(0, 3, 1, 4, 2))
+    return columns.mT
 
 
 def mean_squares(usual: DeviceErrors, sampled: Sampled) -> Tensor:

@@ -243,6 +243,8 @@ def caused_by(adjoint: Tensor, variance: Tensor, *, joint: bool) -> Tensor:
 
 def squares(adjoint: Tensor, variance: Tensor) -> Tensor:
     """Σ A² q, (B, K); differentiable once."""
+    if not torch.is_grad_enabled():
+        return (flat_entries(adjoint, 2).square() @ flat_entries(variance, 1).unsqueeze(-1)).squeeze(-1)
     return _Squares.apply(flat_entries(adjoint, 2), flat_entries(variance, 1))  # type: ignore[no-untyped-call, no-any-return]
 
 

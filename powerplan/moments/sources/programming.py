@@ -97,19 +97,16 @@ class OfDevices(Errors):
             )
             together.append(shared(columns, rows, by_group(array.map, part.variance)))
         # what differs from position to position
-        apart = [caused_by(adjoint, rowwise(coherence, errors._of_inputs), joint=joint) for errors, adjoint in reads]
+        apart = [
+            caused_by(adjoint, rowwise(coherence, errors.reading.through_devices), joint=joint)
+            for errors, adjoint in reads
+        ]
         return total(together) + total(apart)
 
     def _driven(self, adjoint: Tensor) -> tuple[Tensor, Tensor]:
         """Adjoints (B, K, G, P, o) of the columns and means (B, G, P, n) at the rows."""
         columns = self.columns(adjoint).expand(len(self.reading.mean), *(-1,) * 4)
         return columns, self.array.affine.patches(self.reading.mean)
-
-    @property
-    def _of_inputs(self) -> Tensor:
-        """What errors of the inputs cause through those of devices, as if each position had its own, (B, *shape)."""
-        array = self.array
-        return array.map.gather_columns(array.weighted(self.reading.variance, array.weight_variance, array.map))
 
     def common(self) -> tuple[CommonErrors, ...]:
         array = self.array
@@ -128,8 +125,8 @@ class OfDevices(Errors):
             chosen = [parts[side] for side in self.channel.sides] if len(parts) > 1 else parts
             shape = (array.map.n_out, array.map.n_in)
             parts = tuple(part.within(array.tiles[tile], shape) for part in chosen for tile in self.channel.tiles)
-        drawn = [device_samples(array, part, sampled) for part in parts]
-        return self.channel.sign * sum(drawn[1:], drawn[0])  # events have a sign, that of the output
+        drawn = total([device_samples(array, part, sampled) for part in parts])
+        return drawn if self.channel.sign > 0 else -drawn  # events have a sign, that of the output
 
 
 def joined(values: Sequence[Tensor], axis: int) -> Tensor:

@@ -43,7 +43,7 @@ def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
         # Σ_pq (Σ_i A_pi V_i A_qi) (Σ_j x_pj x_qj): no gradient is formed
         of_columns = (adjoint * variance.mT) @ adjoint.mT
         return (of_columns * (rows @ rows.mT).unsqueeze(1)).flatten(2).sum(-1)
-    if _positions_are_few(adjoint):
+    if _positions_are_few(adjoint, variance):
         columns = adjoint.permute(0, 2, 4, 1, 3)  # (B, G, o, K, P)
         return (columns @ _between_positions(rows, variance) * columns).sum((1, 2, 4))
     return _Shared.apply(adjoint, rows, variance, False)  # type: ignore[no-untyped-call, no-any-return]
@@ -51,7 +51,7 @@ def shared_variance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
 
 def shared_covariance(adjoint: Tensor, rows: Tensor, variance: Tensor) -> Tensor:
     """Σ_ij V_ij g_ij g′_ij between all directions, (B, K, K); else as :func:`shared_variance`."""
-    if _positions_are_few(adjoint):
+    if _positions_are_few(adjoint, variance):
         columns = adjoint.permute(0, 2, 4, 1, 3)
         weighted = columns @ _between_positions(rows, variance)
         weighted, columns = (value.permute(0, 3, 1, 2, 4).flatten(2) for value in (weighted, columns))
@@ -64,10 +64,11 @@ def positions_are_fewer(outputs: int, rows: int, positions: int) -> bool:
     return positions * (outputs + rows) < outputs * rows
 
 
-def _positions_are_few(adjoint: Tensor) -> bool:
+def _positions_are_few(adjoint: Tensor, variance: Tensor) -> bool:
     """True if products of all positions cost less than a gradient for every direction."""
-    directions, positions = adjoint.shape[1], adjoint.shape[3]
-    return positions**2 <= directions * (positions + _ENTRY_COST)
+    _, directions, _, positions, outputs = adjoint.shape
+    formed = _ENTRY_COST / outputs if variance.shape[-1] > 1 else 0.0  # once for all outputs
+    return positions**2 * (1 + formed) <= directions * (positions + _ENTRY_COST)
 
 
 def _between_positions(rows: Tensor, variance: Tensor) -> Tensor:
@@ -93,15 +94,15 @@ class _Shared(torch.autograd.Function):
         ctx.save_for_backward(adjoint, rows, variance)
         batch, directions = adjoint.shape[:2]
         total = adjoint.new_zeros(batch, directions, *(directions,) * joint)
-        for b in range(batch):
-            for part in _blocks(adjoint, rows):
-                gradient, own = _gradient(adjoint[b], rows[b], part), variance[part]
-                if joint:
-                    scaled = gradient.mul_(own.sqrt().unsqueeze(1)).flatten(2)
-                    total[b] += (scaled @ scaled.mT).sum(0)
-                else:
-                    weights = own.expand(len(gradient), *gradient.shape[2:]).reshape(len(gradient), -1, 1)
-                    total[b] += (gradient.square_().flatten(2) @ weights).sum((0, 2))
+        for inputs, group, columns in _blocks(adjoint, rows):
+            gradient = _gradient(adjoint[inputs, :, group, :, columns], rows[inputs, group])
+            own = variance[group, columns]
+            if joint:
+                scaled = gradient.mul_(own.sqrt().unsqueeze(1)).flatten(3)
+                total[inputs] += (scaled @ scaled.mT).sum(1)
+            else:
+                weights = own.expand(*own.shape[:2], gradient.shape[-1]).reshape(len(own), -1, 1)
+                total[inputs] += (gradient.square_().flatten(3) @ weights).sum((1, 3))
         return total
 
     @staticmethod
@@ -112,52 +113,61 @@ class _Shared(torch.autograd.Function):
         to_adjoint = torch.zeros_like(adjoint) if need_adjoint else None
         to_rows = torch.zeros_like(rows) if need_rows else None
         to_variance = torch.zeros_like(variance) if need_variance else None
-        for b in range(len(adjoint)):
-            for part in _blocks(adjoint, rows):
-                group, columns = part
-                gradient = _gradient(adjoint[b], rows[b], part)
-                pulled = _pulled(upstream[b], gradient)
-                if to_variance is not None:
-                    squares = 0.5 * (gradient * pulled).sum(1)
-                    to_variance[part] += squares if variance.shape[-1] > 1 else squares.sum(-1, keepdim=True)
-                if to_adjoint is None and to_rows is None:
-                    continue
-                weighted = pulled.mul_(variance[part].unsqueeze(1))
-                if to_adjoint is not None:
-                    moved = weighted.flatten(1, 2) @ rows[b][group].mT  # (g, K o, P)
-                    by_direction = moved.view(*weighted.shape[:3], -1).permute(1, 0, 3, 2)
-                    to_adjoint[b][:, group, :, columns] += by_direction
-                if to_rows is not None:
-                    to_rows[b][group] += _folded(adjoint[b], part).mT @ weighted.flatten(1, 2)
+        for inputs, group, columns in _blocks(adjoint, rows):
+            of_columns, of_rows = adjoint[inputs, :, group, :, columns], rows[inputs, group]
+            gradient = _gradient(of_columns, of_rows)
+            pulled = _pulled(upstream[inputs], gradient)
+            if to_variance is not None:
+                squares = 0.5 * (gradient * pulled).sum((0, 2))
+                to_variance[group, columns] += squares if variance.shape[-1] > 1 else squares.sum(-1, keepdim=True)
+            if to_adjoint is None and to_rows is None:
+                continue
+            weighted = pulled.mul_(variance[group, columns].unsqueeze(1))
+            if to_adjoint is not None:
+                moved = weighted.flatten(2, 3) @ of_rows.mT  # (b, g, K o, P)
+                by_direction = moved.view(*weighted.shape[:4], -1).permute(0, 2, 1, 4, 3)
+                to_adjoint[inputs, :, group, :, columns] += by_direction
+            if to_rows is not None:
+                to_rows[inputs, group] += _folded(of_columns).mT @ weighted.flatten(2, 3)
         return to_adjoint, to_rows, to_variance, None
 
 
 def _pulled(upstream: Tensor, gradient: Tensor) -> Tensor:
-    """What a gradient (g, K, columns, n) passes back to itself per unit of V, from directions (K,) or pairs (K, K)."""
-    if upstream.dim() == 1:
-        return gradient * (2 * upstream.view(1, -1, 1, 1))
-    return ((upstream + upstream.mT) @ gradient.flatten(2)).view_as(gradient)
+    """What a gradient (b, g, K, columns, n) passes back to itself per unit of V, from directions (b, K) or pairs
+    (b, K, K)."""
+    if upstream.dim() == 2:
+        return gradient * (2 * upstream[:, None, :, None, None])
+    return ((upstream + upstream.mT).unsqueeze(1) @ gradient.flatten(3)).view_as(gradient)
 
 
-def _folded(adjoint: Tensor, part: tuple[slice, slice]) -> Tensor:
-    """Adjoints of a block of columns of one input, directions and columns as one axis, (g, K o, P)."""
-    group, columns = part
-    return adjoint[:, group, :, columns].permute(1, 0, 3, 2).flatten(1, 2)
+def _folded(adjoint: Tensor) -> Tensor:
+    """Adjoints (b, K, g, P, columns), directions and columns as one axis, (b, g, K·columns, P)."""
+    return adjoint.permute(0, 2, 1, 4, 3).flatten(2, 3)
 
 
-def _gradient(adjoint: Tensor, rows: Tensor, part: tuple[slice, slice]) -> Tensor:
-    """g of a block of columns of one input, (groups, K, columns, n): one matrix product for all directions."""
-    gradient = _folded(adjoint, part) @ rows[part[0]]
-    return gradient.view(len(gradient), len(adjoint), -1, gradient.shape[-1])
+def _gradient(adjoint: Tensor, rows: Tensor) -> Tensor:
+    """g of a block of columns with adjoints (b, K, g, P, columns), (b, g, K, columns, n): one matrix product for all
+    directions."""
+    gradient = _folded(adjoint) @ rows
+    return gradient.view(*gradient.shape[:2], adjoint.shape[1], -1, gradient.shape[-1])
 
 
-def _blocks(adjoint: Tensor, rows: Tensor) -> Iterator[tuple[slice, slice]]:
-    """(groups, columns) of blocks of gradients that are worked on at a time."""
-    _, directions, groups, _, columns = adjoint.shape
-    size = directions * columns * rows.shape[-1]
-    if groups > 1:
-        step = max(1, _BLOCK_ENTRIES // size)
-        yield from ((slice(low, min(low + step, groups)), slice(0, columns)) for low in range(0, groups, step))
-    else:
-        step = max(1, _BLOCK_ENTRIES // (directions * rows.shape[-1]))
-        yield from ((slice(0, 1), slice(low, min(low + step, columns))) for low in range(0, columns, step))
+def _blocks(adjoint: Tensor, rows: Tensor) -> Iterator[tuple[slice, slice, slice]]:
+    """(inputs, groups, columns) of blocks of gradients that are worked on at a time."""
+    batch, directions, groups, _, columns = adjoint.shape
+    row = directions * rows.shape[-1]
+    sizes = (batch, groups * columns * row), (groups, columns * row), (columns, row)
+    if sizes[0][1] <= _BLOCK_ENTRIES:
+        yield from ((part, slice(0, groups), slice(0, columns)) for part in _steps(*sizes[0]))
+        return
+    for b in range(batch):
+        if groups > 1:
+            yield from ((slice(b, b + 1), part, slice(0, columns)) for part in _steps(*sizes[1]))
+        else:
+            yield from ((slice(b, b + 1), slice(0, 1), part) for part in _steps(*sizes[2]))
+
+
+def _steps(count: int, size: int) -> Iterator[slice]:
+    """So many things of this size each, in blocks."""
+    step = max(1, _BLOCK_ENTRIES // size)
+    yield from (slice(low, min(low + step, count)) for low in range(0, count, step))

@@ -18,12 +18,14 @@ from powerplan.network import Activation, Conv, Network, Node
 POSITIONS, SAMPLES = 4, 40_000
 
 
+@pytest.mark.parametrize("errs", [False, True])
 @pytest.mark.parametrize(("groups", "proportional"), [(1, 0.0), (2, 0.0), (1, 0.3)])
 def test_columns_are_drawn_with_the_covariance_of_their_positions(
-    groups: int, proportional: float, monkeypatch: pytest.MonkeyPatch
+    groups: int, proportional: float, errs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Σ_k V_ok x_pk x_qk, by positions and (of two groups) by rows, exactly where V is separable; elsewhere on average
-    over columns. Of a position whose rows are a multiple of another's the errors are as well."""
+    """Σ_k V_ok E[x_pk x_qk], by positions and (of two groups) by rows, exactly where V is separable; elsewhere on
+    average over columns. Where the input errs, the mean goes with the error of one sample. Of a position
+    whose rows are a multiple of another's the errors are as well."""
     monkeypatch.setattr(device_samples, "_MANY_ROWS", 0)
     rng = np.random.default_rng(0)
     n_out, n_in = (64, 128) if proportional else (4, 6)
@@ -36,16 +38,19 @@ def test_columns_are_drawn_with_the_covariance_of_their_positions(
     gains = torch.as_tensor(1e-5 * rng.uniform(0.5, 2, n_out))
     array = program(constants, hardware, gains, torch.ones((), dtype=torch.float64))
     assert device_samples.numbers_by_position(array.map) == (groups == 1)
-    x = torch.as_tensor(rng.normal(size=(1, 1, n_in, 2, 2)))
-    x[..., 1, 1] = -2 * x[..., 0, 1]
+    x, error = (torch.as_tensor(rng.normal(size=(1, n_in, 2, 2))) for _ in range(2))
+    for value in (x, error):
+        value[..., 1, 1] = -2 * value[..., 0, 1]
     generator = torch.Generator().manual_seed(0)
     samples = SAMPLES // 10 if proportional else SAMPLES
-    sampled = Sampled(array=array, values=x, count=samples, generator=generator, common=generator)
+    errors = error.unsqueeze(1).expand(-1, samples, -1, -1, -1) if errs else None
+    sampled = Sampled(array=array, mean=x, errors=errors, count=samples, generator=generator, common=generator)
     (part,) = parts_of(array)
     moved = device_samples.device_samples(array, part, sampled)[0]  # (R, G, P, o)
     assert moved.shape == (samples, groups, POSITIONS, n_out // groups)
-    rows, weights = array.map.patches(x[0])[0], array.weight_variance.expand(n_out, n_in // groups)
-    expected = torch.einsum("gok,gpk,gqk->gopq", array.map.matrices(weights), rows, rows)
+    rows = array.map.patches(torch.cat([x, error] if errs else [x]))
+    weights = array.weight_variance.expand(n_out, n_in // groups)
+    expected = torch.einsum("gok,bgpk,bgqk->gopq", array.map.matrices(weights), rows, rows)
     found = torch.einsum("rgpo,rgqo->gopq", moved, moved) / samples
     size, found_size = (value.diagonal(dim1=-2, dim2=-1).sqrt() for value in (expected, found))
     if proportional:  # correlations; samples are scaled to variances that are known

@@ -139,9 +139,7 @@ def test_samples_have_mean_zero_and_the_covariance(operation: str, fields: dict[
     """
     reading = read(operation, fields, spread=0.0)
     generator = torch.Generator().manual_seed(1)
-    sampled = Sampled(
-        array=reading.array, values=reading.mean.unsqueeze(1), count=DRAWS, generator=generator, common=generator
-    )
+    sampled = Sampled(array=reading.array, mean=reading.mean, count=DRAWS, generator=generator, common=generator)
     slack = fields.get("stuck_on_fraction", 0.0)
     for part in errors(reading):
         drawn = over_batch(reading.array.map.gather, part.samples(sampled)).flatten(2)

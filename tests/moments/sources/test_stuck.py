@@ -90,7 +90,7 @@ def test_events_have_the_moments_of_stuck_devices(network: Network, fields: dict
     moments = program(crossbar, hardware, c, v)
     x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     parts, draws, generator = parts_of(moments), 40_000, torch.Generator().manual_seed(0)
-    inputs = Sampled(array=moments, values=x.unsqueeze(1), count=draws, generator=generator, common=generator)
+    inputs = Sampled(array=moments, mean=x, count=draws, generator=generator, common=generator)
     moved = torch.stack([moved_by_events(moments, part, inputs.rows, inputs.sets, generator) for part in parts]).sum(0)
 
     def agree(samples: torch.Tensor, expected: torch.Tensor, slack: float) -> bool:
@@ -118,8 +118,8 @@ def test_squares_of_errors_are_those_of_drawn_devices() -> None:
     array = program(crossbar, hardware, c, v)
     part = array.read_out.device_errors(array)[0]
     generator = torch.Generator().manual_seed(0)
-    values = torch.rand(1, 1, 7, generator=generator, dtype=torch.float64)
-    inputs = Sampled(array=array, values=values, count=40_000, generator=generator, common=generator)
+    mean = torch.rand(1, 7, generator=generator, dtype=torch.float64)
+    inputs = Sampled(array=array, mean=mean, count=40_000, generator=generator, common=generator)
     drawn = torch.randn(1, 40_000, 1, 1, 7, generator=generator, dtype=torch.float64) * part.variance.sqrt()
     squares = part.moved(inputs.rows, drawn).square().flatten()
     assert abs(float(squares.mean() - mean_squares(part, inputs))) < 6 * float(squares.std()) / 200

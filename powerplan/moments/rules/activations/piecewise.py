@@ -11,42 +11,63 @@ and the covariances with P follow from Stein's lemma, those among tails from T_i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from powerplan.gaussian import Tail, higher_powers, positive_std, rectified, tail
+from powerplan.gaussian import Tail, higher_powers, positive_std, rectified, sides, tail
 from powerplan.moments.rules.activations.rule import ActivationMoments, ActivationRule, hermite_polynomial
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Correction:
-    """u T + w T² at one knot: the tail, E[T] ... E[T⁴], the side s (+1 right) and the factors u = c, w = s d."""
+class _Correction(NamedTuple):
+    """c T + s d T² at one knot: its tail, E[T], E[T²] and, where f is curved, E[T³] and E[T⁴]; c and d; the knot."""
 
-    knot: float
     tail: Tail
     powers: tuple[Tensor, ...]
-    side: Tensor
-    u: float
-    w: Tensor | None
+    c: float
+    d: float
+    knot: float
 
-    @cached_property
+    def polynomial(self, *factors: float) -> Tensor:
+        """Σ factor_n E[Tⁿ], n = 1, 2, ..."""
+        total, *others = (factor * power for factor, power in zip(factors, self.powers, strict=False) if factor)
+        for part in others:
+            total = total + part
+        return total
+
+    def signed(self, even: Tensor, odd: Tensor | None) -> Tensor:
+        """What does not depend on the side, and what has its sign s."""
+        return even if odd is None else even - odd * self.tail.side
+
     def mean(self) -> Tensor:
-        first = self.u * self.powers[0]
-        return first if self.w is None else first + self.w * self.powers[1]
+        return self.signed(self.c * self.powers[0], self.d * self.powers[1] if self.d else None)
 
-    @cached_property
     def slope(self) -> Tensor:
         """E of the derivative in z."""
-        first = self.u * self.side * self.tail.mass
-        return first if self.w is None else first + 2 * self.w * self.side * self.powers[0]
+        first = -self.c * self.tail.side * self.tail.mass
+        return first + 2 * self.d * self.powers[0] if self.d else first
 
     def curvature(self, std: Tensor) -> Tensor:
         """σ² E of the second derivative in z."""
-        first = self.u * std * self.tail.density
-        return first if self.w is None else first + 2 * self.w * std * std * self.tail.mass
+        odd = 2 * self.d * std * self.tail.mass if self.d else None
+        return std * self.signed(self.c * self.tail.density, odd)
+
+    def square(self) -> Tensor:
+        c, d = self.c, self.d
+        return self.signed(self.polynomial(0, c * c, 0, d * d), 2 * c * d * self.powers[2] if d else None)
+
+
+def _of_product(far: _Correction, near: _Correction, gap: float, side: int) -> Tensor:
+    """E[(c T + s d T²)(c' (T + gap) + s d' (T + gap)²)] with T that of ``far``, on the side s."""
+    u, w = far.c, side * far.d
+    constant = near.c * gap + side * near.d * gap * gap
+    linear, square = near.c + 2 * gap * side * near.d, side * near.d
+    return far.polynomial(u * constant, u * linear + w * constant, u * square + w * linear, w * square)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +97,21 @@ class PiecewiseQuadratic(ActivationRule):
         positive, std = positive_std(variance)
         centre, p1, p2 = self._local(mean)
         corrections = self._corrections(mean, std)
-        first, slope = centre, p1
-        spread = p1 * p1 * variance
+        moved = _total([part.mean() for part in corrections], mean)
+        sloped = _total([part.slope() for part in corrections], mean)
+        first, slope, linear = centre + moved, p1 + sloped, p1 * (p1 + 2 * sloped)
+        square = _total([part.square() for part in corrections], mean)
+        for lower, upper in combinations(corrections, 2):
+            gap = upper.knot - lower.knot
+            # both tails right of μ: T_lower = T_upper + gap where T_upper > 0; both left: the reverse; else disjoint
+            right, left = (-lower.tail.side).clamp(min=0), upper.tail.side.clamp(min=0)
+            both = right * _of_product(upper, lower, gap, 1) + left * _of_product(lower, upper, gap, -1)
+            square = square + 2 * both
         if p2 is not None:
-            first = first + p2 * variance
-            spread = spread + 2 * (p2 * variance) ** 2
-        for i, tail_i in enumerate(corrections):
-            first = first + tail_i.mean
-            slope = slope + tail_i.slope
-            spread = spread + 2 * p1 * tail_i.slope * variance
-            if p2 is not None:
-                spread = spread + 2 * p2 * tail_i.curvature(std) * variance
-            spread = spread + _second_moment(tail_i, tail_i) - tail_i.mean**2
-            for tail_j in corrections[:i]:
-                spread = spread + 2 * (_second_moment(tail_j, tail_i) - tail_j.mean * tail_i.mean)
+            curved = p2 * variance
+            first = first + curved
+            linear = linear + 2 * p2 * (curved + _total([part.curvature(std) for part in corrections], mean))
+        spread = linear * variance + square - moved * moved
         if bool(positive.all()):
             return ActivationMoments(mean=first, variance=spread.clamp(min=0), slope=slope)
         _, flat_slope, _ = self._local(mean, right=False)
@@ -114,9 +136,8 @@ class PiecewiseQuadratic(ActivationRule):
                 if p2 is not None:
                     total = total + 2 * p2 * std * std
             else:
-                for correction, (c, d) in zip(corrections, self._jumps, strict=True):
-                    t = correction.tail
-                    point = -t.alpha.clamp(-40, 40)
+                for t, _, c, d, _ in corrections:
+                    point = -t.signed.clamp(-40, 40)
                     total = total + c * std * hermite_polynomial(k - 2, point) * t.density
                     if d:
                         total = total + 2 * d * std * std * hermite_polynomial(k - 3, point) * t.density
@@ -128,54 +149,37 @@ class PiecewiseQuadratic(ActivationRule):
 
         A mean on a knot belongs to the piece on its right, or on its left.
         """
-        values: list[Tensor] = []
-        slopes: list[Tensor] = []
-        halves: list[Tensor] = []
-        for a0, a1, a2 in self.pieces:
-            values.append(a0 + mean * (a1 + a2 * mean) if a2 else a0 + a1 * mean)
-            slopes.append(a1 + 2 * a2 * mean if a2 else torch.full_like(mean, a1))
-            halves.append(torch.full_like(mean, a2))
-        value, slope, half = values[0], slopes[0], halves[0]
-        for knot, *others in zip(self.knots, values[1:], slopes[1:], halves[1:], strict=True):
-            beyond = mean >= knot if right else mean > knot
-            value, slope, half = (
-                torch.where(beyond, o, before) for o, before in zip(others, (value, slope, half), strict=True)
-            )
-        return value, slope, half if any(a2 for _, _, a2 in self.pieces) else None
+        curved = any(a2 for _, _, a2 in self.pieces)
+        pieces = [self._piece(mean, *piece, curved=curved) for piece in self.pieces]
+        local = pieces[0]
+        for knot, beyond in zip(self.knots, pieces[1:], strict=True):
+            reached = sides(mean - knot) if right else -sides(knot - mean)
+            local = [torch.lerp(before, o, reached.clamp(min=0)) for before, o in zip(local, beyond, strict=True)]
+        value, slope, *halves = local
+        return value, slope, halves[0] if curved else None
+
+    @staticmethod
+    def _piece(z: Tensor, a0: float, a1: float, a2: float, *, curved: bool) -> list[Tensor]:
+        """Value, slope and, if asked for, half the second derivative of a₀ + a₁z + a₂z²."""
+        value = a0 + z * (a1 + a2 * z) if a2 else a0 + a1 * z
+        slope = a1 + 2 * a2 * z if a2 else torch.full_like(z, a1)
+        return [value, slope, torch.full_like(z, a2)] if curved else [value, slope]
 
     def _corrections(self, mean: Tensor, std: Tensor) -> list[_Correction]:
         curved = any(a2 for _, _, a2 in self.pieces)
         corrections = []
         for knot, (c, d) in zip(self.knots, self._jumps, strict=True):
+            if not (c or d):
+                continue
             t = tail(mean, std, knot)
-            side = 2 * (t.alpha < 0).to(mean.dtype) - 1
             powers = (t.mean, t.square, *higher_powers(t, std)) if curved else (t.mean, t.square)
-            corrections.append(
-                _Correction(knot=knot, tail=t, powers=powers, side=side, u=c, w=side * d if curved else None)
-            )
+            corrections.append(_Correction(t, powers, c, d, knot))
         return corrections
 
 
-def _second_moment(lower: _Correction, upper: _Correction) -> Tensor:
-    """E of the product of two corrections, the lower knot first (or both the same)."""
-    gap = upper.knot - lower.knot
-    if gap == 0:
-        return _product(lower, lower, 0.0)
-    # both right of μ: T_lower = T_upper + gap where T_upper > 0; both left: the reverse; else disjoint
-    both_right = (1 + lower.side) * (1 + upper.side) / 4
-    both_left = (1 - lower.side) * (1 - upper.side) / 4
-    return both_right * _product(upper, lower, gap) + both_left * _product(lower, upper, gap)
-
-
-def _product(far: _Correction, near: _Correction, gap: float) -> Tensor:
-    """E[(u T + w T²)(u' (T + gap) + w' (T + gap)²)] with T that of ``far``."""
-    m = far.powers
-    if far.w is None or near.w is None:
-        return far.u * near.u * (m[1] + gap * m[0])
-    # near's factor as polynomial in T; its constant term is multiplied by the correction itself
-    constant, linear, square = near.u * gap + near.w * gap**2, near.u + 2 * gap * near.w, near.w
-    m1, m2, m3, m4 = m
-    return far.u * (constant * m1 + linear * m2 + square * m3) + far.w * (constant * m2 + linear * m3 + square * m4)
+def _total(parts: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The sum of tensors, 0 without any."""
+    return sum(parts[1:], parts[0]) if parts else torch.zeros_like(like)
 
 
 def piecewise_linear(*pieces: tuple[float, float], knots: tuple[float, ...] = ()) -> PiecewiseQuadratic:
