@@ -358,6 +358,7 @@ def test_any_operator_is_computed_on_constants(operator: str, attributes: dict, 
     ("node", "why"),
     [
         (helper.make_node("RandomNormal", [], ["c"], shape=[6]), "it is random"),
+        (helper.make_node("Attention", ["batch_of_rows"] * 3, ["c"]), "not computed on constants"),
         (helper.make_node("NonZero", ["w"], ["c"]), "the shape of its result depends on values"),
         (helper.make_node("LpPool", ["large"], ["c"], kernel_shape=[1]), "at most 65536 entries"),
         (helper.make_node("MatMul", ["tall", "wide"], ["c"]), "at most 16777216 entries"),
@@ -371,7 +372,8 @@ def test_constants_that_are_not_computed(node: onnx.NodeProto, why: str) -> None
         helper.make_node("Add", ["h", "sum"], ["y"]),
     ]
     tall = np.zeros((5000, 1), np.float32)
-    model = graph(nodes, (6,), w=W, large=np.zeros((1, 1, 1 << 16), np.float32), tall=tall, wide=tall.T)
+    large, rows = np.zeros((1, 1, 1 << 16), np.float32), W[None, None]
+    model = graph(nodes, (6,), opset=23, w=W, large=large, tall=tall, wide=tall.T, batch_of_rows=rows)
     with pytest.raises(pp.UnsupportedOperation, match=why):
         pp.from_onnx(model)
 
