@@ -26,6 +26,8 @@ from powerplan.units import grouped, percent, si
 
 #: values of an axis that are all summed up, and how many of more
 MOST_VALUES, FEW_VALUES = 16, 9
+#: settings besides the target that a name tells in a few words
+FEW_AXES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,9 @@ def point_table(
     axes = [axis for axis in study.axes if not axis.startswith("target")]
     timed = any(point.seconds is not None for point in study.points)
     verified = any(point.plan is not None and point.plan.verification is not None for point in study.points)
-    # the name of a study's point repeats its settings: a number first, the name last
-    numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if study.name and axes else {}
+    # a name of many settings is long, and columns repeat them: a number first, the name last
+    is_long = bool(study.name) and len(axes) > FEW_AXES
+    numbers = {id(point): str(i + 1) for i, point in enumerate(study.points)} if is_long else {}
 
     def first(point: PointResult) -> Cell:
         place = numbers.get(id(point), "")
