@@ -130,6 +130,8 @@ class CostsValue(JSONValue):
         if not isinstance(value, str) or value.lstrip().startswith("{"):
             return super().convert(value, param, ctx)
         if not value.endswith(".toml"):
+            if "/" in value or "." in value:
+                self.fail(f"got {show(value)}; allowed: a file FILE.toml, the name of published costs, or JSON.")
             return value
         from powerplan.hardware.costs.values import Costs
 
