@@ -66,6 +66,9 @@ def test_the_command_line_takes_names_files_and_json(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         told.append(json.loads(result.stdout)["costs"]["energy"])
     assert told[0] == told[1] == told[2] > 0
+    refused = CliRunner().invoke(main, ["predict", "--example", "iris", "--costs", "costs.json"])
+    assert refused.exit_code != 0
+    assert "allowed: a file FILE.toml" in refused.output
 
 
 def test_ribbons_are_as_wide_as_what_they_take(plan: pp.Plan) -> None:
