@@ -218,6 +218,22 @@ def test_named_arguments_and_outputs() -> None:
     agree(behind, module, "last_hidden_state", inputs_embeds=embedded)
 
 
+def test_constants_that_nothing_reads_are_refused() -> None:
+    """``forward(**kwargs)`` takes any name: a mask with an error in its name would be ignored."""
+    module = trained(transformers.GPT2LMHeadModel(transformers.GPT2Config(**_GPT2))).eval()
+    with pytest.raises(InvalidInput, match=r"constants: got 'attn_mask'.*input_ids.*'attention_mask'"):
+        from_torch(module, _TOKENS, constants={"attn_mask": np.array([[1, 1, 1, 1, 1, 0, 0]])})
+
+
+def test_wrong_tokens_are_named() -> None:
+    network = from_torch(nn.Sequential(nn.Embedding(60, 4), nn.Linear(4, 3)), (3,))
+    for wrong in (60, -1, 1.5):
+        with pytest.raises(
+            InvalidInput, match=rf"inputs: got '{wrong} at \[1, 2\]'; allowed: whole numbers from 0 to 59"
+        ):
+            network(np.array([[0, 1, 2], [3, 4, wrong]]))
+
+
 @pytest.mark.slow
 def test_outputs_of_a_tuple_go_by_number() -> None:
     module = trained(transformers.BertModel(transformers.BertConfig(**_ENCODER, return_dict=False))).eval()

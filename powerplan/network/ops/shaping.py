@@ -321,8 +321,11 @@ class Embedding(Op):
     def check_indices(self, indices: np.ndarray) -> None:
         """Refuse inputs that are not rows of the table."""
         rows = len(self.weight)
-        if (indices != np.floor(indices)).any() or indices.min() < 0 or indices.max() >= rows:
-            raise InvalidInput.of("inputs", indices, f"whole numbers from 0 to {rows - 1}", "Give token indices.")
+        wrong = (indices != np.floor(indices)) | (indices < 0) | (indices >= rows)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            what = f"{indices[place]:g} at {list(place)}"
+            raise InvalidInput.of("inputs", what, f"whole numbers from 0 to {rows - 1}", "Give token indices.")
 
     def tensors(self) -> dict[str, np.ndarray]:
         return {"weight": self.weight}

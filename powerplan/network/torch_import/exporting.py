@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
+from torch.utils import _pytree as pytree
 
 from powerplan.errors import InvalidInput, UnsupportedOperation
 from powerplan.network.torch_import.copying import FORWARD_HOOKS
@@ -43,6 +44,15 @@ def exported(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
             raise
         except Exception as error:  # the module's own code runs
             raise failure("", module, error, args) from error
+
+
+def unread(program: torch.export.ExportedProgram, kwargs: Mapping[str, Any]) -> list[str]:
+    """The tensors among the keyword arguments of an exported program that none of its operations reads."""
+    readers = {node.name: len(node.users) for node in program.graph.nodes if node.op == "placeholder"}
+    keys = [key for key, x in kwargs.items() for _ in pytree.tree_leaves(x)]
+    given = program.graph_signature.user_inputs
+    named = zip(keys, given[len(given) - len(keys) :], strict=True)
+    return [key for key, name in named if isinstance(name, str) and readers.get(name) == 0]
 
 
 def decomposed(program: torch.export.ExportedProgram, kept: frozenset[str]) -> torch.export.ExportedProgram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -23,7 +24,7 @@ from powerplan.network.reads import shared_arrays
 from powerplan.network.refusals import NO_MODEL
 from powerplan.network.torch_import.attention import separate_projections
 from powerplan.network.torch_import.copying import copied, with_floats
-from powerplan.network.torch_import.exporting import decomposed, exported, is_functional, precisions
+from powerplan.network.torch_import.exporting import decomposed, exported, is_functional, precisions, unread
 from powerplan.network.torch_import.keeping import keep
 from powerplan.network.torch_import.reader import BATCH, Reader
 from powerplan.network.torch_import.rules import RULES
@@ -94,6 +95,7 @@ class Source:
     def _read(self) -> tuple[Value, Reader]:
         """The value of the output, and the reader of the program."""
         whole, first = self._exported(), None
+        self._check_used(whole)
         program, kept = (whole if is_functional(whole) else None), frozenset(RULES)
         while True:
             program = program or decomposed(whole, kept)
@@ -153,6 +155,14 @@ class Source:
             except UnsupportedOperation as other:
                 raise (other if "indices" in str(error) else error) from None
 
+    def _check_used(self, program: torch.export.ExportedProgram) -> None:
+        """Refuse constants that ``forward`` takes by ``**kwargs`` and ignores: most likely a misspelt name."""
+        names = list(inspect.signature(self.module.forward).parameters)
+        for name in unread(program, self._call(BATCH)[1]):
+            if name not in names:
+                allowed = f"arguments that forward uses; it names {', '.join(names)}"
+                raise InvalidInput.of("constants", name, allowed, nearest(name, names))
+
     def _call(self, batch: int, inputs: torch.Tensor | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Arguments and keyword arguments for a batch of inputs."""
         kwargs = {name: _for_batch(x, batch) for name, x in self.constants.items()}
@@ -191,7 +201,8 @@ class Source:
             what = "a NoneType, not a tensor"
         else:
             size = f" of {len(names)}" if isinstance(result, tuple | list | dict) else ""
-            what = f"a {type(result).__name__}{size}"
+            kind = type(result).__name__
+            what = f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}{size}"
             if any(names):
                 advice = f"Name the output, for example output={names[0]!r}; there are {', '.join(names)}."
         return InvalidInput.of(
