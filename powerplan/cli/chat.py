@@ -130,6 +130,7 @@ class Chat:
             return
         begun = time.monotonic()
         if not sys.stderr.isatty():
+            self.doing("calculating")  # until the engine says what
             try:
                 yield self._remembered(self.doing, begun)
             finally:
