@@ -130,6 +130,8 @@ class Terms:
         pieces = (differentiable_pieces if has_derivatives else parts)(predictor, self.sample)
         whole = self.sample.share(predictor)
         sums: list[Sum] = []
+        own: list[Sum] = []
+        before: Piece | None = None
         with torch.set_grad_enabled(has_derivatives):
             variable = torch.tensor(point, requires_grad=has_derivatives)
             programmed = self._programmed(*self.layout.tensors(variable))
@@ -140,12 +142,14 @@ class Terms:
                 if kind == "gradients":
                     terms = [each.sum()[None] for each in terms]
                 if has_derivatives:
-                    own = self._differentiated(terms, variable, every=len(pieces) > 1)
+                    of_inputs = own if before is not None and before.part == piece.part else None
+                    own = self._differentiated(terms, variable, every=len(pieces) > 1, known=of_inputs)
                 else:
                     own = [Sum.of(each) for each in terms]
                 share = piece.share(predictor) / whole
-                own = own if share == 1 else [each.times(share) for each in own]
-                sums = own if not sums else [total.plus(each) for total, each in zip(sums, own, strict=True)]
+                shares = own if share == 1 else [each.times(share) for each in own]
+                sums = shares if not sums else [total.plus(each) for total, each in zip(sums, shares, strict=True)]
+                before = piece
                 terms = []  # their graph goes before that of the next piece is made
         self._seconds[kind] = time.monotonic() - started
         if self.watch.seen is not None:
@@ -155,16 +159,22 @@ class Terms:
         self._known[kind, point.tobytes()] = tuple(sums)
         return tuple(sums)
 
-    def _differentiated(self, terms: Sequence[Tensor], point: Tensor, *, every: bool) -> list[Sum]:
+    def _differentiated(
+        self, terms: Sequence[Tensor], point: Tensor, *, every: bool, known: Sequence[Sum] | None
+    ) -> list[Sum]:
         """Objective and constraints with derivatives: those of constraints where they could bind, else zeros; of all
-        constraints if ``every``: what one piece says of them is not the whole."""
+        constraints if ``every``: what one piece says of them is not the whole. Costs are those ``known`` from other
+        directions of the same inputs: they depend on no direction."""
+        measures = (self.objective, *(constraint.measure for constraint in self.constraints))
         totals = np.array([float(each.detach().sum()) for each in terms[1:]])
         excesses = np.log(np.maximum(totals, np.finfo(float).tiny) / self.bounds)
         worst = np.argsort(-excesses, kind="stable")[: policy.MOST_GRADIENTS]
         near = {0, *(1 + int(r) for r in worst if not excesses[r] < excesses[worst[0]] - policy.OUT_OF_REACH)}
         sums = []
         for i, each in enumerate(terms):
-            if every or i in near:
+            if known is not None and measures[i].rises:
+                sums.append(known[i])
+            elif every or i in near:
                 sums.append(Sum.differentiated(each, point))
             else:
                 sums.append(Sum(terms=each.detach().numpy(), jacobian=np.zeros((len(each), len(point)))))

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import powerplan as pp
 from powerplan.moments.predictor import Predictor
 from powerplan.planning.problem.error_rate import ErrorRate
 from powerplan.planning.problem.measures import Constraint, Error, Measure
 from powerplan.planning.problem.pieces import differentiable_pieces
+from powerplan.planning.problem.sums import Sum
 from powerplan.planning.problem.terms import Terms
 from powerplan.planning.problem.variables import free_gains, hold
 
@@ -62,3 +64,22 @@ def test_one_piece_is_kept_at_a_time(
     monkeypatch.setattr(terms, "_measured", watched)
     terms.derivatives(free.upper - 0.5)
     assert len(made) > 2
+
+
+def test_costs_are_differentiated_once_for_all_directions(
+    network: pp.Network, hardware: pp.Hardware, inputs: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight inputs with four directions each: 32 backward passes for the errors, eight for the powers."""
+    held = hold(network, hardware, inputs, None, None)
+    free = free_gains(network, hardware, inputs, granularity="layer", optimize=("conductance",), held_gains=held)
+    predictor = Predictor.of(network, hardware, inputs[:8], output_combinations=4, memory_limit=1)
+    passes: list[int] = []
+    made = Sum.differentiated
+
+    def counted(terms: torch.Tensor, theta: torch.Tensor) -> Sum:
+        passes.append(1)
+        return made(terms, theta)
+
+    monkeypatch.setattr(Sum, "differentiated", counted)
+    Terms(predictor, free).gradients(free.upper - 0.5)
+    assert len(passes) == 32 + 8
