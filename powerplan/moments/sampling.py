@@ -20,7 +20,7 @@ chance (a quotient of values that err together, a norm of little but noise), it 
 
 and SE_τ is part of the standard error.
 
-Why: docs/decisions/error-samples.md [0242, 0361].
+Why: docs/decisions/error-samples.md [0242, 0631].
 """
 
 from __future__ import annotations
