@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I)
 _NAME = re.compile(r"[^\W\d].*", re.S)
-_MISSING = frozenset(("", "na", "n/a", "#n/a", "null", "none", "nil", "nat", "<na>", "-", "--", "?", "."))
+_MISSING = frozenset(("", "na", "n/a", "#n/a", "null", "none", "nil", "nat", "nan", "<na>", "-", "--", "?", "."))
 _TRUTH = frozenset(("true", "false"))
 #: what spreadsheets write where a formula fails; no comments
 _FAILED = re.compile(r"#(n/a|div/0!|ref!|name\?|value!|num!|null!|spill!|calc!)", re.I)

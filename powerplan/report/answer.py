@@ -144,10 +144,9 @@ def inputs_fact(result: Prediction | Simulation, more: Sequence[str] = ()) -> li
     if inputs is None or not inputs.nmse_standard_error > 0:
         return []
     sample = f"95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample"
-    remark = f"{', '.join([other_inputs(inputs), *more])} ({sample})"
-    half = inputs.nmse_interval()[1] - float(inputs.nmse_by_input.mean())
+    remark = "; ".join([*more, sample])
     return [
-        Fact(name="Error of other inputs", value=typeset(f"± {100 * half:.2g} %"), remark=typeset(remark)),
+        Fact(name="Error of other inputs (NMSE)", value=typeset(other_inputs(inputs)), remark=typeset(remark)),
         Fact(
             name="Inputs, 95 % within",
             value=typeset(percent(inputs.nmse_quantile(0.95))),

@@ -89,6 +89,8 @@ def plot_comparison(study: StudyResult, *, title: str = "", file: str | os.PathL
         axes.margins(x=0.18)
         axes.set_xlim(left=0)
     axes.set(xlabel=f"power of one inference [{prefix}W]")
+    if not met:
+        axes.set(xlabel="no technology meets the target", xticks=[])
     axes.grid(True, axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     if len(used) > 1:

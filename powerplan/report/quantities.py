@@ -156,9 +156,9 @@ def samples_remark(prediction: Prediction) -> str:
 
 
 def other_inputs(inputs: Inputs) -> str:
-    """``NMSE 1.00 ± 0.06 %``: that of all inputs of which the calibration inputs are a sample, 95 %."""
+    """``1.00 ± 0.06 %``: the NMSE of all inputs of which the calibration inputs are a sample, 95 %."""
     low, high = inputs.nmse_interval()
-    return f"NMSE {with_error(float(inputs.nmse_by_input.mean()), high - (low + high) / 2, 100)} %"
+    return f"{with_error(float(inputs.nmse_by_input.mean()), high - (low + high) / 2, 100)} %"
 
 
 #: of plans whose hardware takes known errors out

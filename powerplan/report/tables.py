@@ -487,7 +487,7 @@ def _inputs_lines(inputs: Inputs | None, accuracy: str | None) -> list[tuple[str
     """What the calibration inputs say of others, and which of them have the largest errors."""
     if inputs is None or not inputs.nmse_standard_error > 0:
         return []
-    parts = [other_inputs(inputs), *([] if accuracy is None else [accuracy])]
+    parts = [f"NMSE {other_inputs(inputs)}", *([] if accuracy is None else [accuracy])]
     sample = f"(95 %; the {len(inputs.mse_by_input)} of calibration are taken as a random sample)"
     return [("other inputs", f"{', '.join(parts)} {sample}"), ("worst inputs", worst_inputs(inputs))]
 

@@ -77,6 +77,14 @@ def test_what_cannot_be_done_says_why_and_the_rest_is_told(tmp_path: Path) -> No
     assert "nothing is extrapolated" in (tmp_path / "three.html").read_text()
 
 
+def test_no_scale_is_invented_where_nobody_meets_the_target() -> None:
+    figure = pp.plot_comparison(pp.compare(NETWORK, {"a": QUIET}, INPUTS, pp.MaxNMSE(1e-12)))
+    (axes,) = figure.axes
+    assert "lowest reachable" in axes.texts[0].get_text()
+    assert axes.get_xlabel() == "no technology meets the target"
+    assert not axes.get_xticks().size
+
+
 def test_nobody_wins_a_tie() -> None:
     dear = QUIET.replace(conductance_min=5e-6)
     result = pp.compare(NETWORK, {"a": QUIET, "dear": dear, "c": QUIET}, INPUTS, pp.MaxNMSE(0.1))

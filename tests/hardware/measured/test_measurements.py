@@ -77,7 +77,7 @@ def test_any_way_to_write_it_down_says_the_same(
     rows: list[list[str]] = [
         [repr(value * sizes[unit]) for value, unit in zip(row, units, strict=True)] for row in _rows(cells)
     ]
-    rows += [[rows[k][0], "n/a" if separator == " " else "", rows[k][2]] for k in range(gaps)]
+    rows += [[rows[k][0], "NaN" if k % 2 or separator == " " else "", rows[k][2]] for k in range(gaps)]
     order.shuffle(rows)  # type: ignore[attr-defined]
     header = separator.join(f"{name}_{unit}" for name, unit in zip(("target", "G", "time"), units, strict=True))
     lines = [header, *(separator.join(row) for row in rows)]
