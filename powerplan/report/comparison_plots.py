@@ -19,6 +19,7 @@ from powerplan.report.tile_plots import plot_tiles
 from powerplan.units import si
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: points of which each has a bar; of more there are curves
@@ -81,16 +82,8 @@ def plot_comparison(study: StudyResult, *, title: str = "", file: str | os.PathL
         axes.text(start, row, f" {si(plan.power, 'W')}".replace(" u", " µ"), va="center", fontsize="small")
     axes.set_yticks(range(len(plans)), [point.name for point in study.points])
     axes.set_ylim(len(plans) - 0.4, -0.6)
-    if ratio > _FAR:
-        axes.set_xscale("log")
-        axes.set_xlim(scale * min(plan.power for plan in met) / 3, scale * max(plan.power for plan in met) * 6)
-        plain_logarithmic(axes.xaxis)
-    else:
-        axes.margins(x=0.18)
-        axes.set_xlim(left=0)
     axes.set(xlabel=f"power of one inference [{prefix}W]")
-    if not met:
-        axes.set(xlabel="no technology meets the target", xticks=[])
+    _scale(axes, [scale * plan.power for plan in met])
     axes.grid(True, axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     if len(used) > 1:
@@ -98,3 +91,16 @@ def plot_comparison(study: StudyResult, *, title: str = "", file: str | os.PathL
     asked = next((target_text(plan.target) for plan in plans if plan is not None), "")
     axes.set_title(f"{title + ': ' if title else ''}least power for {asked}".replace("<=", "≤"))
     return written(figure, file)
+
+
+def _scale(axes: Axes, powers: Sequence[float]) -> None:
+    """The scale of the powers: logarithmic where they are far apart, none where nobody meets the target."""
+    if not powers:
+        axes.set(xlabel="no technology meets the target", xticks=[])
+    elif max(powers) > _FAR * min(powers):
+        axes.set_xscale("log")
+        axes.set_xlim(min(powers) / 3, max(powers) * 6)
+        plain_logarithmic(axes.xaxis)
+    else:
+        axes.margins(x=0.18)
+        axes.set_xlim(left=0)
