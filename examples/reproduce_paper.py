@@ -216,7 +216,8 @@ def reproduce(name: str, *, cache: Path | None, size: Size, figures: Path) -> st
     return "\n\n".join(
         [
             f"{example.description} Accuracy without noise on the held-out set: {100 * example.test_accuracy:.1f} %. "
-            f"Here: {len(inputs)} held-out inputs, {size.draws} draws per simulation.",
+            f"Here: {len(inputs)} held-out inputs (without noise {percent(points[0].simulation.ideal_accuracy(labels), 4)}), "
+            f"{size.draws} draws per simulation.",
             "**Error, power and accuracy against programming noise.**",
             sweep_table(points, labels),
             f"![{name}: predicted against simulated error](figures/{name}_predicted_simulated.png)",

@@ -77,7 +77,7 @@ def plan_fields(values: Mapping[str, Any], kind: type[Plan]) -> dict[str, Any]:
     """
     if not isinstance(values, Mapping) or values.get("format") != FORMAT:
         format = values.get("format") if isinstance(values, Mapping) else type(values).__name__
-        raise CorruptFile.of("plan.format", format, FORMAT, "This is not a plan file: powerplan plan --output writes one.")
+        raise CorruptFile.of("plan.format", format, FORMAT, "Write plan files with powerplan plan --output.")
     if values.get("schema_version") != SCHEMA_VERSION:
         raise CorruptFile.of(
             "plan.schema_version", values.get("schema_version"), str(SCHEMA_VERSION), "Upgrade powerplan."
