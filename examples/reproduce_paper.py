@@ -213,10 +213,11 @@ def reproduce(name: str, *, cache: Path | None, size: Size, figures: Path) -> st
     plot_predicted_simulated({name: pairs}, file=figures / f"{name}_predicted_simulated.png")
     plot_frontier(by_layer, title=name, file=figures / f"{name}_frontier.png")
     few = inputs[: size.moment_inputs]
+    ideal = percent(points[0].simulation.ideal_accuracy(labels), 4)
     return "\n\n".join(
         [
             f"{example.description} Accuracy without noise on the held-out set: {100 * example.test_accuracy:.1f} %. "
-            f"Here: {len(inputs)} held-out inputs (without noise {percent(points[0].simulation.ideal_accuracy(labels), 4)}), "
+            f"Here: {len(inputs)} held-out inputs (without noise {ideal}), "
             f"{size.draws} draws per simulation.",
             "**Error, power and accuracy against programming noise.**",
             sweep_table(points, labels),
