@@ -36,7 +36,9 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
     plan = _simulated(session, plan, target, options)
     if settings.free_choices:
         plan = _with_choice(replace(plan, optimize=(*session.optimize, *settings.free_choices)), chosen)
-    return within_limits(plan, settings)
+    # gains, where nothing else is free, have the least energy
+    least = "energy" if not settings.free_choices else "" if chosen is None else chosen.objective.name
+    return within_limits(plan, settings, least)
 
 
 def _simulated(session: Session, plan: Plan, target: Target, options: Options) -> Plan:

@@ -51,8 +51,9 @@ class Chosen:
 
 
 def choose(session: Session, target: Target, options: Options) -> Chosen | None:
-    """The options that cost least with the gains that go with them; None where the target is out of reach with the
-    finest ones, or time runs out.
+    """The options that cost least with the gains that go with them; where none keep the limits, those that take
+    least of what the first limit not kept is on. None where the target is out of reach with the finest ones, or time
+    runs out.
 
     Args:
         session: with the most bits everywhere, on a hardware with costs.
@@ -70,8 +71,17 @@ def choose(session: Session, target: Target, options: Options) -> Chosen | None:
     _check_costs(session, costs)
     about = session.free.gains(session.free.upper)
     held = session.corrected_at(about, options.stop_at).spread_at(about, target, tilted=False)
+    limits = Limits.of(session.settings)
     try:
-        return _Chooser(held, target, costs, options).chosen()
+        chooser = _Chooser(held, target, costs, options, Score(name=session.settings.objective or "energy"), limits)
+        chosen = chooser.chosen()
+        if chosen is not None or not chooser.is_met:
+            return chosen
+        for name, most in limits.each.items():  # the least of what no choice keeps, so that the plan tells it
+            chosen = _Chooser(held, target, costs, options, Score(name=name), Limits()).chosen()
+            if chosen is None or chosen.score > most:
+                break
+        return chosen
     except OutOfTime:
         return None
 
@@ -79,14 +89,15 @@ def choose(session: Session, target: Target, options: Options) -> Chosen | None:
 class _Chooser:
     """The choice for one target."""
 
-    def __init__(self, session: Session, target: Target, costs: ChoiceCosts, options: Options) -> None:
+    def __init__(
+        self, session: Session, target: Target, costs: ChoiceCosts, options: Options, score: Score, limits: Limits
+    ) -> None:
         self.session, self.costs, self.options = session, costs, options
+        self.score, self.limits = score, limits
+        self.is_met = False
         self.choices = costs.choices
         self.known: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self.sessions: dict[tuple[object, ...], Session] = {}
-        settings = session.settings
-        self.score = Score(name=settings.objective or "energy")
-        self.limits = Limits.of(settings)
         self.watch = Watch(options.stop_at)
         self.predictions = 0
         self.wanted = requirement(target, session.predictors, session.weights)
@@ -98,6 +109,7 @@ class _Chooser:
         theta = scale_onto(self._problem(choice), free.upper)
         if theta is None:
             return None
+        self.is_met = True
         self.wanted = self._by_error(theta)
         effects = self._effects(theta)
         kept = undominated(self._model(choice, theta, effects), self.score, self.limits)

@@ -11,6 +11,7 @@ from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Session
 from powerplan.planning.settings import PlanSettings
 from powerplan.planning.targets import Target
+from powerplan.units import si
 
 #: limits by the number of the costs that they are on, and its unit
 _LIMITS = {"max_energy": ("energy", "J"), "max_latency": ("latency", "s"), "max_area": ("area", "m2")}
@@ -39,8 +40,12 @@ def check_costs(session: Session, target: Target) -> None:
         raise InvalidInput.of("optimize", settings.optimize, allowed, advice)
 
 
-def within_limits(plan: Plan, settings: PlanSettings) -> Plan:
-    """The plan, told to be infeasible where it meets its target beyond a limit, or within a budget misses one."""
+def within_limits(plan: Plan, settings: PlanSettings, least: str) -> Plan:
+    """The plan, told to be infeasible where it meets its target beyond a limit, or within a budget misses one.
+
+    Args:
+        least: "energy", "latency", "area" or another objective that nothing takes less of than the plan.
+    """
     costs = plan.prediction.costs
     if costs is None or not (plan.meets_target or plan.target.is_budget):
         return plan
@@ -48,7 +53,8 @@ def within_limits(plan: Plan, settings: PlanSettings) -> Plan:
     for name, (number, unit) in _LIMITS.items():
         most, value = getattr(settings, name), getattr(costs, number)
         if most is not None and value > most * (1 + policy.ROUNDED_CONSTRAINT):
-            beyond.append(f"{name} is {most:.4g} {unit}, the least {number} found {value:.4g} {unit}")
+            found = f"the least {number} found is" if number == least else f"the plan's {number} is"
+            beyond.append(f"{name} is {si(most, unit)}, {found} {si(value, unit)}")
     if not beyond:
         return plan
     met = "The target is met, but not within the limits" if plan.meets_target else "No gains keep the limits"

@@ -77,6 +77,13 @@ class Limits:
         return cls(most=(energy or np.inf, latency or np.inf, area or np.inf))
 
     @property
+    def each(self) -> dict[str, float]:
+        """Those that there are, by what they are on."""
+        return {
+            name: most for name, most in zip(("energy", "latency", "area"), self.most, strict=True) if most < np.inf
+        }
+
+    @property
     def bind(self) -> np.ndarray:
         """(3,) which there are."""
         return np.isfinite(self.most)

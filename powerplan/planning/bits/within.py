@@ -26,7 +26,8 @@ def choose_within(session: Session, target: Target, options: Options) -> Chosen 
         """By how much (log) the least energy at an error (log) is beyond the limit; inf where that is out of reach."""
         nonlocal best
         chosen = choose(free, MaxMSE(math.exp(error), chips=target.chips), options)
-        beyond = math.inf if chosen is None else math.log(chosen.score / limit)
+        within = chosen is not None and chosen.objective.name == "energy"  # else beyond another limit
+        beyond = math.log(chosen.score / limit) if chosen is not None and within else math.inf
         if beyond <= 0:
             best = chosen
         return beyond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,7 +153,7 @@ def test_an_energy_limit_binds_gains_too(case: tuple[pp.Network, np.ndarray, pp.
     assert bound.power == pytest.approx(0.8 * plan.power, rel=1e-9)
     none = pp.plan(network, hardware, inputs, WIDE, max_energy=1e-13)
     assert none.termination.outcome is pp.Outcome.INFEASIBLE
-    assert "No gains keep the limits: max_energy is 1e-13 J" in none.termination.message
+    assert "No gains keep the limits: max_energy is 100.0 fJ" in none.termination.message
     again = pp.Plan.from_dict(pp.planning.plan_file.plan_to_dict(plan))
     assert again.provenance["max_energy"] == most
 
@@ -236,6 +237,32 @@ def test_a_limit_that_is_not_kept_is_told(case: tuple[pp.Network, np.ndarray, pp
     network, inputs, hardware = case
     plan = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), max_latency=1e-9)
     assert not plan.meets_target
-    assert "max_latency is 1e-09 s" in plan.termination.message
+    assert "max_latency is 1.000 ns" in plan.termination.message
     with pytest.raises(pp.InvalidInput, match=r"max_area: .*without hardware\.costs"):
         pp.plan(network, hardware.replace(costs=None), inputs, pp.MaxNMSE(0.02), max_area=1e-9)
+
+
+def test_where_limits_are_out_of_reach_the_least_is_told(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan, shared: pp.Hardware
+) -> None:
+    """Of energy, that of the plan without the limit; of area, that of the plan for it."""
+    network, inputs, hardware = case
+    free: dict[str, Any] = {"optimize": ("conductance", "adc_bits"), "least_bits": 4, "most_bits": 6}
+    beyond = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), max_energy=1e-13, **free)
+    assert beyond.termination.outcome is pp.Outcome.INFEASIBLE
+    assert energy(beyond) == pytest.approx(energy(planned), rel=1e-6)
+    assert (
+        f"max_energy is 100.0 fJ, the least energy found is {1e12 * energy(planned):.3f} pJ"
+        in beyond.termination.message
+    )
+    free = {"optimize": ("conductance", "columns_per_adc")}
+    least = pp.plan(network, shared, inputs, pp.MaxNMSE(0.03), objective="area", **free)
+    assert least.prediction.costs is not None
+    beyond = pp.plan(network, shared, inputs, pp.MaxNMSE(0.03), max_area=1e-12, **free)
+    assert f"the least area found is {1e12 * least.prediction.costs.area:.0f} um2" in beyond.termination.message
+
+
+def test_the_objective_is_named(case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan) -> None:
+    network, inputs, hardware = case
+    assert "at the least energy" in planned.termination.message
+    assert "at the least power" in pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02)).termination.message
