@@ -77,17 +77,16 @@ network_options = _all(
 
 def hardware_options(function: _Command) -> _Command:
     """``--hardware FILE.toml`` or ``--preset``, and one option for every field of :class:`Hardware`, which wins."""
-    return _technologies("hardware_file", _PREFIX + "preset", callback=_once)(function)
+    return _technologies("hardware_file", _PREFIX + "preset")(function)
 
 
 def several_hardware_options(function: _Command) -> _Command:
     """The same for commands that take several technologies."""
-    return _technologies("hardware_files", "presets", more=" Repeatable.")(function)
+    return _technologies("hardware_files", "presets", more=" Repeatable.", multiple=True)(function)
 
 
 def _technologies(file: str, preset: str, *, more: str = "", **given: Any) -> Callable[[_Command], _Command]:
     """Options of files and presets under these names, and those of all fields."""
-    given["multiple"] = True
     return _all(
         click.option("--hardware", file, type=click.Path(), metavar="FILE.toml", help=_FILE + more, **given),
         click.option("--preset", preset, type=PresetName(), metavar="NAME", help=_PRESET + more, **given),
@@ -101,16 +100,6 @@ def _technologies(file: str, preset: str, *, more: str = "", **given: Any) -> Ca
 _FILE = "Hardware file; the options below override it."
 _WIRE_PRESET = "Published resistances of wires (see powerplan presets), as node_22nm; the options below override it."
 _PRESET = "A published technology (see powerplan presets); the options below override it."
-
-
-def _once(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str | None:
-    """The value of an option that is given once at most."""
-    if len(values) > 1:
-        flag = parameter.opts[0]
-        raise click.UsageError(
-            f"{flag}: got {' and '.join(values)}; give one. To set technologies side by side: powerplan compare."
-        )
-    return values[0] if values else None
 
 
 def _hardware_fields(function: _Command) -> _Command:

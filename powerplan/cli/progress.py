@@ -15,8 +15,8 @@ class Lines:
     """Lines on stderr, written by a thread, so that they come also while the calculation says nothing."""
 
     def __init__(self) -> None:
-        self._begun = self._since = time.monotonic()
-        self._text, self._fraction = "", 0.0
+        self._begun = self._since = self._moved = time.monotonic()
+        self._text, self._fraction, self._longest = "", 0.0, 0.0
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -26,8 +26,13 @@ class Lines:
         Args:
             at_once: write it now.
         """
+        now = time.monotonic()
         if not fraction:  # what comes before any fraction says nothing about the time left
-            self._since = time.monotonic()
+            self._since, self._longest = now, 0.0
+        elif fraction != self._fraction:
+            self._longest = max(self._longest, now - self._moved)
+        if not fraction or fraction != self._fraction:
+            self._moved = now
         self._text, self._fraction = text, fraction or 0.0
         if at_once:
             self._write()
@@ -50,6 +55,14 @@ class Lines:
     def _write(self) -> None:
         now = time.monotonic()
         done = f": {100 * self._fraction:.0f} %" if self._fraction else ""
-        left = (now - self._since) * (1 / self._fraction - 1) if self._fraction > 0.1 else 0.0
-        more = f", about {left:.0f} s left" if left else ""
+        left = self._left(now)
+        more = f", about {left:.0f} s left" if left >= 0.5 else ""
         click.echo(f"{self._text}{done} after {now - self._begun:.0f} s{more}", err=True)
+
+    def _left(self, now: float) -> float:
+        """The time left [s], 0 where nothing tells it: it falls from what it was when the fraction last moved, and is
+        unknown once the fraction has stood for longer than ever before."""
+        stood = now - self._moved
+        if self._fraction <= 0.1 or stood > self._longest:
+            return 0.0
+        return (self._moved - self._since) * (1 / self._fraction - 1) - stood

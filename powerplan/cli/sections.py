@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from powerplan.cli.command import Command
 from powerplan.moments.settings import PredictionSettings
 from powerplan.planning.settings import PlanSettings
 from powerplan.settings import named
@@ -26,7 +27,7 @@ _SECTIONS["Target"] += ("part_of_chips", "part_of_inputs", "first", "last", "poi
 _FIELD = "hw_"
 
 
-class SectionedCommand(click.Command):
+class SectionedCommand(Command):
     """A command that lists its options by what they are about."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -143,6 +143,27 @@ def test_progress_that_is_piped_is_a_line_now_and_then(
     ]
 
 
+def test_the_time_left_falls_and_is_not_told_once_nothing_has_moved_for_longest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
+    lines = progress_module.Lines()
+    monkeypatch.setattr(lines, "_run", lambda: None)
+    for later, fraction in ((0.0, 0.0), (30.0, 0.4), (40.0, 0.5), (60.0, 0.5), (80.0, 0.5), (82.0, 0.6)):
+        now = later
+        lines.doing("calibrating", fraction)
+        lines._write()
+    assert capsys.readouterr().err.splitlines() == [
+        "calibrating after 0 s",
+        "calibrating: 40 % after 30 s, about 45 s left",
+        "calibrating: 50 % after 40 s, about 40 s left",
+        "calibrating: 50 % after 60 s, about 20 s left",
+        "calibrating: 50 % after 80 s",
+        "calibrating: 60 % after 82 s, about 55 s left",
+    ]
+
+
 def test_the_first_line_comes_within_a_second_whatever_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

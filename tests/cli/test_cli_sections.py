@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import click
 import pytest
 from click.testing import Result
 
 from powerplan.cli import main
+from powerplan.cli.command import takes_one
 
 SECTIONED = ("plan", "predict", "simulate", "frontier", "compare", "explain")
 
@@ -55,3 +56,35 @@ def test_help_has_no_markup_of_docstrings(run: Callable[..., Result], name: str)
     text = run(name, "--help").stdout
     assert "``" not in text
     assert "None" not in text
+
+
+Tree = Iterator[tuple[tuple[str, ...], click.Command]]
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Tree:
+    """All commands, those of groups too."""
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands(main)), ids=lambda x: " ".join(x) if isinstance(x, tuple) else ""
+)
+def test_a_second_value_of_any_option_is_an_error(
+    run: Callable[..., Result], path: tuple[str, ...], command: click.Command
+) -> None:
+    for option in command.params:
+        if isinstance(option, click.Option) and takes_one(option):
+            flag = max(option.opts, key=len)
+            said = run(*path, flag, "a", f"{flag}=b")
+            assert said.exit_code == 2
+            assert f"error: {flag}: got a and b; give one." in said.stderr, path
+
+
+def test_repeatable_options_and_flags_may_be_repeated(run: Callable[..., Result]) -> None:
+    said = run("compare", "--example", "iris", "--preset", "a", "--preset", "b", "--json", "--json")
+    assert "give one" not in said.stderr

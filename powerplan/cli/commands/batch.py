@@ -14,6 +14,7 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Group
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.progress import Lines
@@ -66,7 +67,7 @@ def _run_options(function: _Command) -> _Command:
     return function
 
 
-@click.group("batch", short_help="Studies: many plans from one file.")
+@click.group("batch", cls=Group, short_help="Studies: many plans from one file.")
 def command() -> None:
     """Studies: many plans from one file, resumed after any interruption.
 

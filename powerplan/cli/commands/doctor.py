@@ -16,6 +16,7 @@ import click
 from powerplan._version import __version__
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.exits import Exit
 from powerplan.cli.output import document, write_json
 from powerplan.cli.server import server_options
@@ -51,7 +52,7 @@ class Finding:
     text: str
 
 
-@click.command("doctor", short_help="What is installed, and whether it works.")
+@click.command("doctor", cls=Command, short_help="What is installed, and whether it works.")
 @server_options()
 @opt.output_options
 @click.pass_obj

@@ -9,12 +9,13 @@ import numpy as np
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.completion import ExampleName
 from powerplan.cli.output import document, write_json
 from powerplan.files import write_bytes
 
 
-@click.command("example", short_help="Write a built-in network and its inputs to files.")
+@click.command("example", cls=Command, short_help="Write a built-in network and its inputs to files.")
 @click.argument("name", type=ExampleName())
 @click.option("--output", "network_file", type=click.Path(), metavar="FILE.npz", help="Write the trained network.")
 @click.option("--inputs", "inputs_file", type=click.Path(), metavar="FILE.npy", help="Write the calibration inputs.")

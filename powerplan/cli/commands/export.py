@@ -8,12 +8,15 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.networks import network_choice
 from powerplan.cli.output import document, write_json
 from powerplan.cli.planned import read_network, read_plan
 
 
-@click.command("export", short_help="Target conductances per tile and read-out settings of a plan, as files.")
+@click.command(
+    "export", cls=Command, short_help="Target conductances per tile and read-out settings of a plan, as files."
+)
 @click.argument("plan_file", type=click.Path(), metavar="PLAN.json")
 @network_choice
 @click.option("--output", required=True, metavar="PATH", help="A file (npz) or a folder (csv).")

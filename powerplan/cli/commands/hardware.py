@@ -9,11 +9,12 @@ import click
 from powerplan.cli import options as opt
 from powerplan.cli.case import read_hardware
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Group
 from powerplan.cli.output import document, write_json
 from powerplan.files import write_bytes
 
 
-@click.group("hardware", short_help="Hardware files, from measurements or presets.")
+@click.group("hardware", cls=Group, short_help="Hardware files, from measurements or presets.")
 def command() -> None:
     """Hardware as a TOML file: from measurements of devices, or from a preset and options.
 

@@ -8,6 +8,7 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Group
 from powerplan.cli.output import document, write_json
 from powerplan.cli.server import server_options
 from powerplan.remote import connect, errors
@@ -16,7 +17,7 @@ _ADDRESS = click.argument("address", metavar="HOST:PORT")
 _ONE = click.argument("job_id", metavar="JOB")
 
 
-@click.group("jobs", short_help="Jobs of a planning server: list, watch, cancel, delete.")
+@click.group("jobs", cls=Group, short_help="Jobs of a planning server: list, watch, cancel, delete.")
 def command() -> None:
     """Jobs: plans that a planning server calculates in the background, of your token's tenant.
 

@@ -8,6 +8,7 @@ import click
 
 from powerplan._version import __version__
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.tools import TOOLS, command_of, run, schema
 from powerplan.errors import InvalidInput, MissingExtra
 
@@ -19,7 +20,7 @@ unit ("1uS", "1%"). Files are read and written in the folder where the server wa
 process with the user's permissions. To explain a plan, write it to a file first, with the option output of plan."""
 
 
-@click.command("mcp", short_help="Tools for assistants, over the Model Context Protocol.")
+@click.command("mcp", cls=Command, short_help="Tools for assistants, over the Model Context Protocol.")
 @click.pass_obj
 def command(chat: Chat, /) -> None:
     """Offer plan, predict, simulate, explain and presets as tools, over the Model Context Protocol on stdin and stdout.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from powerplan.cli import options as opt
+from powerplan.cli.command import Command
 from powerplan.cli.completion import PresetName
 from powerplan.cli.output import document, write_json
 
 
-@click.command("presets", short_help="Published device technologies.")
+@click.command("presets", cls=Command, short_help="Published device technologies.")
 @click.argument("names", nargs=-1, type=PresetName())
 @opt.output_options
 def command(names: tuple[str, ...], as_json: bool) -> None:

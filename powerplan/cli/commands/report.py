@@ -10,6 +10,7 @@ import click
 from powerplan.cli import options as opt
 from powerplan.cli.case import check_output_file
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.networks import placed, placement_options
 from powerplan.errors import InvalidInput
 from powerplan.reading.networks import load_network
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from powerplan.planning import Plan
 
 
-@click.command("report", short_help="One HTML page about plans, to read and share.")
+@click.command("report", cls=Command, short_help="One HTML page about plans, to read and share.")
 @click.argument("files", type=click.Path(), metavar="PLAN.json...", nargs=-1)
 @click.option(
     "--output", "output_file", required=True, type=click.Path(), metavar="FILE.html", help="The page to write."

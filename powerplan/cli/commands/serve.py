@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.exits import Exit
 from powerplan.errors import MissingExtra
 
@@ -34,7 +35,7 @@ def _settings(function: _Command) -> _Command:
     return function
 
 
-@click.command("serve", short_help="Answer planning requests over gRPC.")
+@click.command("serve", cls=Command, short_help="Answer planning requests over gRPC.")
 @click.option(
     "--config",
     "config_file",

@@ -9,13 +9,14 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.networks import placed, placement_options
 from powerplan.cli.output import document, write_json, write_text
 from powerplan.errors import InvalidInput
 from powerplan.reading.networks import load_network
 
 
-@click.command("show", short_help="The layers of a network file, or the answer in a plan file.")
+@click.command("show", cls=Command, short_help="The layers of a network file, or the answer in a plan file.")
 @click.argument("file", type=click.Path(), metavar="FILE")
 @placement_options
 @opt.output_options

@@ -9,6 +9,7 @@ import click
 
 from powerplan.cli import options as opt
 from powerplan.cli.chat import Chat
+from powerplan.cli.command import Command
 from powerplan.cli.output import document, write_json
 from powerplan.cli.quantities import Seconds
 from powerplan.cli.server import server_options
@@ -16,7 +17,7 @@ from powerplan.errors import ServerUnreachable
 from powerplan.remote import connect, errors
 
 
-@click.command("status", short_help="Check a planning server: versions, features, limits.")
+@click.command("status", cls=Command, short_help="Check a planning server: versions, features, limits.")
 @click.argument("address", metavar="HOST:PORT")
 @click.option("--timeout", type=Seconds(), default=10.0, show_default=True, help="How long to wait for an answer.")
 @click.option(
