@@ -15,7 +15,6 @@ from powerplan.planning.explain.limits import limit_prices
 from powerplan.planning.iterate import Iterate
 from powerplan.planning.outcome import Certificate, ConstraintPrice, Outcome, ShadowPrices, Termination
 from powerplan.planning.plan_value import Plan
-from powerplan.planning.problem.measures import ArrayEnergy
 from powerplan.planning.problem.pieces import is_expensive
 from powerplan.planning.problem.problem import Problem, lowest_constraint
 from powerplan.planning.problem.requirement import requirement
@@ -263,7 +262,8 @@ def _message(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> str:
     target = attempt.target
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
     does = "keeps the budget with" if target.is_budget else "meets the target at"
-    name = "energy" if isinstance(attempt.problem.terms.objective, ArrayEnergy) else target.objective.name
+    of_costs = attempt.session.settings.objective is not None and not target.is_budget
+    name = "energy" if of_costs else target.objective.name
     least = f"{does} the least {name}"
     words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
     if attempt.problem.turns:
