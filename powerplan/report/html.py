@@ -26,8 +26,9 @@ from powerplan.report.cards import prediction_card, simulation_card
 from powerplan.report.heat_maps import arrays_view
 from powerplan.report.page import render
 from powerplan.report.plan_view import plan_view
+from powerplan.report.quantities import asked_text
 from powerplan.report.study_view import as_study, study_view
-from powerplan.report.text import without_paths
+from powerplan.report.text import typeset, without_paths
 
 if TYPE_CHECKING:
     from powerplan.batch.results import StudyResult
@@ -150,7 +151,7 @@ def _named(results: Sequence[Plan] | Mapping[str, Plan]) -> dict[str, Plan]:
     if isinstance(results, Mapping):
         named = {without_paths(str(name)): plan for name, plan in results.items()}
     elif isinstance(results, list | tuple):
-        named = {f"plan {i + 1}": plan for i, plan in enumerate(results)}
+        named = dict(zip(_names(results), results, strict=True))
     else:
         allowed = "a Plan, plans in a list or by name, a StudyResult, Prediction or Simulation"
         raise InvalidInput.of("results", results, allowed, "Plan first.")
@@ -160,6 +161,12 @@ def _named(results: Sequence[Plan] | Mapping[str, Plan]) -> dict[str, Plan]:
         if not isinstance(plan, Plan):
             raise InvalidInput.of(f"results[{name!r}]", plan, "a Plan", "Give what pp.plan or pp.frontier returned.")
     return named
+
+
+def _names(plans: Sequence[Plan]) -> list[str]:
+    """What the plans of a list are for, as on a frontier; numbers where that does not tell them apart."""
+    asked = [typeset(asked_text(plan)) for plan in plans if isinstance(plan, Plan)]
+    return asked if len(set(asked)) == len(plans) > 1 else [f"plan {i + 1}" for i in range(len(plans))]
 
 
 def _check_network(network: Network | None, plans: Iterable[Plan]) -> None:

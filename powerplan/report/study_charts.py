@@ -8,7 +8,7 @@ import numpy as np
 
 from powerplan.batch.results import PointResult, StudyResult
 from powerplan.planning import Plan
-from powerplan.report.charts import STYLES, Chart, Curve, Point
+from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale
 from powerplan.report.chips_charts import yield_chart
 from powerplan.report.panel_axes import error_across, placed
 from powerplan.report.quantities import comparable, saving_cell
@@ -64,6 +64,7 @@ def gain_charts(study: StudyResult, plans: Sequence[tuple[PointResult, Plan]]) -
                 x_log=across.log,
                 y_label=f"{what.lower()} saved [%]",
                 y_log=False,
+                up=Scale.around([0.0, *(point.y for point in saved)], log=False),  # small differences look small
             )
         )
     names = reached[0][1].prediction.layer_labels

@@ -21,7 +21,7 @@ def test_presets_and_files_side_by_side(run: Run, files: Any, tmp_path: Path) ->
     problem = ("--network", files.network, "--inputs", files.inputs, "--max-nmse", "10%")
     technologies = ("--preset", "pcm_hermes_2dev", "--hardware", tmp_path / "ours.toml", "--preset", "rram_milo2021")
     page, figure = tmp_path / "c.html", tmp_path / "c.png"
-    said = run("compare", *problem, *technologies, "--voltage-max", "100mV", "--output", page, "--plot", figure)
+    said = run("compare", *problem, *technologies, "--voltage-max", "100mV", "--html", page, "--plot", figure)
     assert said.exit_code == 0
     names = [line.split()[0] for line in said.stdout.splitlines()[2:5]]
     assert names == ["pcm_hermes_2dev", "ours", "rram_milo2021"]  # as they were given

@@ -51,18 +51,24 @@ def test_page_of_a_frontier(run: Run, files: Any) -> None:
     Path("frontier.json").write_text(result.stdout)
     assert len(json.loads(result.stdout)["points"]) == 2
     assert run("report", "frontier.json", "--output", "report.html").exit_code == 0
-    assert "Least power for an error" in Path("report.html").read_text(encoding="utf-8")
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "Least power for an error" in page
+    named = [f">NMSE ≤ {bound} %</" in page.replace("\N{NO-BREAK SPACE}", " ") for bound in ("2.000", "5.000")]
+    assert named == [True, True]  # a frontier's plans are called by their targets
 
 
 def test_bad_use_is_refused_before_anything_is_written(run: Run, files: Any, plan_file: Path) -> None:
     Path("not.json").write_text("{")
-    Path("other.json").write_text('{"format": "powerplan.prediction"}')
+    for name, format in (("other", "prediction"), ("compared", "comparison"), ("what", "what")):
+        Path(f"{name}.json").write_text(json.dumps({"format": f"powerplan.{format}"}))
     for arguments, words in (
         (["--output", "r.html"], "files: got none"),
         ([str(plan_file)], "--output"),
         (["missing.json", "--output", "r.html"], "file: got 'missing.json'"),
         (["not.json", "--output", "r.html"], "does not parse"),
-        (["other.json", "--output", "r.html"], "plan.format"),
+        (["other.json", "--output", "r.html"], "powerplan predict ... --html FILE.html"),
+        (["compared.json", "--output", "r.html"], "powerplan compare ... --html FILE.html"),
+        (["what.json", "--output", "r.html"], "plan.format"),
         ([str(plan_file), "--output", "nowhere/r.html"], "output: got"),
         ([str(plan_file), "--network", "missing.npz", "--output", "r.html"], "network: got"),
     ):

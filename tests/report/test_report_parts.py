@@ -58,6 +58,9 @@ def test_a_frontier_for_a_part_of_the_chips_has_what_it_keeps_across(frontier: t
     assert f"{KEPT} 2.0" in plan.points[1].text
     gains, _ = gain_charts(study_of(frontier), [(p, p.plan) for p in study_of(frontier).points if p.plan])
     assert {each.x_label for each in gains} == {f"{KEPT} [%]"}
+    assert gains[0].title == "Power saved"
+    assert gains[0].up is not None
+    assert gains[0].up.low <= 0  # a saving that hardly changes is a flat line
     page = report_html(list(frontier)).replace("\N{NO-BREAK SPACE}", " ")
     assert page.count(f"{KEPT} [%]") >= 3
     assert f"Error ({KEPT}), from" in page

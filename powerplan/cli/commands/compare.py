@@ -46,7 +46,12 @@ _ORDER = "powerplan.technologies"
 )
 @opt.settings_options(PlanSettings)
 @click.option(
-    "--output", "output_file", type=click.Path(), metavar="FILE.html", help="Write a page: table, figures, failures."
+    "--output",
+    "--html",
+    "output_file",
+    type=click.Path(),
+    metavar="FILE.html",
+    help="Write a page: table, figures, failures.",
 )
 @opt.plot_option("power of every technology, or against error or the sweep")
 @server_options()

@@ -19,6 +19,13 @@ from powerplan.reading.text import read_json
 if TYPE_CHECKING:
     from powerplan.planning import Plan
 
+#: answers that are no plans -> the command that writes their page
+_OWN_PAGES = {
+    "powerplan.comparison": "compare",
+    "powerplan.prediction": "predict",
+    "powerplan.simulation": "simulate",
+}
+
 
 @click.command("report", cls=Command, short_help="One HTML page about plans, to read and share.")
 @click.argument("files", type=click.Path(), metavar="PLAN.json...", nargs=-1)
@@ -50,8 +57,9 @@ def command(
 ) -> None:
     """One self-contained HTML page about a plan, or comparing several.
 
-    The files are plans (powerplan plan --output) or frontiers (powerplan frontier --json). The page needs no
-    network, reads well on paper and on a phone, and holds no path of this machine.
+    The files are plans (powerplan plan --output) or frontiers (powerplan frontier --json). Comparisons, predictions
+    and simulations write their page when they are made: --html. The page needs no network, reads well on paper and on
+    a phone, and holds no path of this machine.
 
     \b
     powerplan plan --example digits --max-nmse 1% --verify 2000 --output plan.json
@@ -72,25 +80,31 @@ def command(
 
 
 def read_plans(files: tuple[str, ...]) -> dict[str, Plan]:
-    """The plans of plan and frontier files, named after the files.
+    """The plans of plan and frontier files: named after the files, those of a frontier after their targets.
 
     Raises:
-        InvalidInput: a file that is not there.
+        InvalidInput: a file that is not there, or the answer of a command that writes its own page.
         CorruptFile: a file that is neither a plan nor a frontier.
     """
     from powerplan.planning import Plan
+    from powerplan.report.quantities import asked_text
+    from powerplan.report.text import typeset
 
     plans: dict[str, Plan] = {}
     for file in files:
         if not Path(file).is_file():
             raise InvalidInput.of("file", file, "an existing plan (.json) file", "Check the path.")
         values = read_json("file", file)
-        points = [values]
-        if isinstance(values, dict) and values.get("format") == "powerplan.frontier":
-            points = values.get("points", [])
-        for i, point in enumerate(points):
-            name = Path(file).stem if len(points) == 1 else f"{Path(file).stem} {i + 1}"
-            plans[_unused(name, plans)] = Plan.from_dict(point)
+        format = values.get("format") if isinstance(values, dict) else None
+        if format in _OWN_PAGES:
+            advice = f"Write the page when you make it: powerplan {_OWN_PAGES[format]} ... --html FILE.html."
+            raise InvalidInput.of("file", file, "a plan or a frontier", advice)
+        points = values.get("points", []) if format == "powerplan.frontier" else [values]
+        of_file = [Plan.from_dict(point) for point in points]
+        prefix = "" if len(files) == 1 else f"{Path(file).stem}, "
+        for plan in of_file:
+            name = Path(file).stem if len(of_file) == 1 else prefix + typeset(asked_text(plan))
+            plans[_unused(name, plans)] = plan
     return plans
 
 

@@ -126,7 +126,8 @@ def _merged(targets: np.ndarray) -> np.ndarray:
     jumps = np.diff(targets[order]) > _SAME_TARGET * np.abs(targets).max()
     group = np.empty(len(targets), dtype=int)
     group[order] = np.concatenate(([0], np.cumsum(jumps)))
-    means: np.ndarray = np.bincount(group, weights=targets) / np.bincount(group)
+    lowest = targets[order][np.concatenate(([True], jumps))]  # equal targets are their own mean, to the last digit
+    means: np.ndarray = lowest + np.bincount(group, weights=targets - lowest[group]) / np.bincount(group)
     return means[group]
 
 
@@ -138,12 +139,13 @@ def _of_readings(readings: Readings, least: int) -> tuple[Levels, list[str], int
         if len(members) < least:
             continue
         target, measured = readings.target[members], readings.measured[members]
-        apart, error = target - target.mean(), measured - target
+        centre = target[0] + (target - target[0]).mean()  # of equal targets their own value, to the last digit
+        apart, error = target - centre, measured - target
         # targets of one bin differ: what errors owe to that is no spread
         slope = float(apart @ error) / float(apart @ apart) if apart.any() else 0.0
         rest = error - error.mean() - slope * apart
         spread = float(np.sqrt(rest @ rest / (len(members) - 1 - int(apart.any()))))
-        rows.append((target.mean(), measured.mean(), spread, len(members), _kurtosis(rest)))
+        rows.append((centre, measured.mean(), spread, len(members), _kurtosis(rest)))
     target, mean, std, count, kurtosis = np.array(rows).T if rows else np.zeros((5, 0))
     levels = Levels(
         time=readings.time,

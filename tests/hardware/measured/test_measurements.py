@@ -267,3 +267,12 @@ def test_readings_of_one_array_that_took_a_while_are_one_time(tmp_path: Path) ->
     measurements = pp.read_measurements(_write(tmp_path / "slow.csv", "target [uS],measured [uS],time [s]", rows))
     assert len(measurements.levels) == 2
     assert "80 times of reading brought to 2" in str(measurements)
+
+
+@pytest.mark.parametrize("count", [3, 10, 49])
+def test_a_target_stays_what_it_is_to_the_last_digit(tmp_path: Path, count: int) -> None:
+    targets = (10, 30, 50, 70)
+    rows = [(target, target + 0.1 * (i % 3)) for target in targets for i in range(count)]
+    read = pp.read_measurements(_write(tmp_path / "levels.csv", "target [uS],measured [uS]", rows))
+    assert read.levels[0].target.tolist() == [1e-5, 3e-5, 5e-5, 7e-5]
+    assert read.hardware().conductance_max == 7e-5
