@@ -6,14 +6,14 @@ A template draws one of them, the page's script the others from the same numbers
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from powerplan.batch.results import PointResult
 from powerplan.planning import Plan
-from powerplan.report.charts import Chart, Curve, Point, Scale, power_scale
+from powerplan.report.charts import STYLES, Chart, Curve, Point, Scale, power_scale
 from powerplan.report.layer_view import LayerView, layer_views
 from powerplan.report.planned_error import PlannedError, error_label, error_name
 from powerplan.report.study_axes import evenly
@@ -30,7 +30,7 @@ class Explorer:
     """Plans in the order of the slider, from the least error.
 
     Attributes:
-        chart: power against error of all of them, one curve of marks in the same order.
+        chart: power against error of all of them, a curve of marks for each hardware, within it in the same order.
         layers, gains: of the first plan.
         name, said: of the first plan.
         data: what the script needs of all plans, as JSON that may stand in a page.
@@ -67,13 +67,16 @@ def explorer(plans: Sequence[tuple[PointResult, Plan]]) -> Explorer | None:
     scale = Scale.around(gains, log=True)
     views = [tuple(layer_views(plan, None, scale)) for _, plan in chosen]
     said = [_said(plan) for _, plan in chosen]
-    chart = lay_out(_chart(chosen))
-    marks = chart.curves[0].marks
+    groups = _by_hardware(chosen)
+    chart = lay_out(_chart(chosen, groups))
+    order = [i for group in groups.values() for i in group]
+    marks = dict(zip(order, (mark for curve in chart.curves for mark in curve.marks), strict=True))
     names = [without_paths(point.name) for point, _ in chosen]
     data = {
         "names": names,
         "said": said,
-        "places": [[mark.x, mark.y] for mark in marks],
+        "order": order,
+        "places": [[marks[i].x, marks[i].y] for i in range(len(chosen))],
         "layers": [list(map(_numbers, layers, _gains(plan))) for layers, (_, plan) in zip(views, chosen, strict=True)],
     }
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
@@ -115,7 +118,15 @@ def _numbers(layer: LayerView, gain: str) -> list[object]:
     ]
 
 
-def _chart(chosen: Sequence[tuple[PointResult, Plan]]) -> Chart:
+def _by_hardware(chosen: Sequence[tuple[PointResult, Plan]]) -> dict[str, list[int]]:
+    """The places of the plans of each hardware; all together if there are more of them than looks of a curve."""
+    groups: dict[str, list[int]] = {}
+    for i, (point, _) in enumerate(chosen):
+        groups.setdefault(without_paths(str(point.settings.get("hardware") or "default")), []).append(i)
+    return groups if len(groups) <= STYLES else {"plans": list(range(len(chosen)))}
+
+
+def _chart(chosen: Sequence[tuple[PointResult, Plan]], groups: Mapping[str, Sequence[int]]) -> Chart:
     plans = [plan for _, plan in chosen]
     factor, prefix = power_scale(max(plan.power for _, plan in chosen))
     points = tuple(
@@ -129,7 +140,10 @@ def _chart(chosen: Sequence[tuple[PointResult, Plan]]) -> Chart:
     return Chart(
         title="Power against error",
         description=f"Power against {error_name(plans)} of {len(points)} plans; the slider marks one of them.",
-        curves=(Curve(name="plans", points=points, line=False),),
+        curves=tuple(
+            Curve(name=name, style=style, points=tuple(points[i] for i in group), line=False)
+            for style, (name, group) in enumerate(groups.items())
+        ),
         x_label=error_label(plans),
         y_label=f"power of one inference [{prefix}W]",
     )

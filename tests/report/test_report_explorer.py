@@ -40,6 +40,30 @@ def test_numbers_are_those_of_the_plans_by_rising_error(make_plan: Callable[...,
     assert (view.name, view.said) == ("p1", data["said"][0])
 
 
+def test_every_hardware_has_its_look_and_its_marks_their_plans(make_plan: Callable[..., Plan]) -> None:
+    made = [make_plan(error, 1e-8 / error) for error in (0.01, 0.02, 0.03, 0.04)]
+    named = zip(made, ("a", "b", "a", "b"), strict=True)
+    pairs = [
+        (PointResult(name=f"p{i}", settings={"hardware": name}, state=PointState.DONE, source=plan), plan)
+        for i, (plan, name) in enumerate(named)
+    ]
+    view = explorer(pairs)
+    assert view is not None
+    assert [(curve.name, curve.style, len(curve.marks)) for curve in view.chart.curves] == [("a", 0, 2), ("b", 1, 2)]
+    data = json.loads(view.data)
+    marks = [[mark.x, mark.y] for curve in view.chart.curves for mark in curve.marks]
+    assert data["order"] == [0, 2, 1, 3]
+    assert [data["places"][i] for i in data["order"]] == marks
+    assert sorted(place[0] for place in data["places"]) == [place[0] for place in data["places"]]
+    many = [
+        (PointResult(name=f"p{i}", settings={"hardware": str(i)}, state=PointState.DONE, source=p), p)
+        for i, p in enumerate(make_plan(0.01 * (i + 1), 1e-6) for i in range(7))
+    ]
+    view = explorer(many)
+    assert view is not None
+    assert [curve.name for curve in view.chart.curves] == ["plans"]
+
+
 def test_plans_out_of_reach_and_of_other_networks_have_no_place(make_plan: Callable[..., Plan]) -> None:
     plans = [make_plan(error, 1e-8 / error) for error in (0.01, 0.02, 0.03)]
     assert explorer(_pairs(plans[:2])) is None

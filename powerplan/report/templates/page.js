@@ -43,7 +43,7 @@
     }
     // a point of the chart can be chosen too
     part.querySelectorAll("svg.chart use").forEach(function (mark, i) {
-      mark.addEventListener("click", function () { slider.value = i; show(); });
+      mark.addEventListener("click", function () { slider.value = data.order[i]; show(); });
     });
     slider.disabled = false;
     slider.addEventListener("input", show);
