@@ -57,7 +57,10 @@ def test_every_hardware_field_is_an_option_with_its_unit(run: Callable[..., Resu
 @pytest.mark.parametrize("option", ["--network", "--inputs", "--hardware", "--gains", "--labels"])
 def test_missing_file_is_named(run: Callable[..., Result], files: Any, option: str) -> None:
     name = {"--network": "no.npz", "--hardware": "no.toml", "--gains": "no.json"}.get(option, "no.npy")
-    refused(run("predict", files.problem, option, name), f"got '{name}'; allowed: an existing file")
+    others = [
+        word for pair in zip(files.problem[::2], files.problem[1::2], strict=True) if pair[0] != option for word in pair
+    ]
+    refused(run("predict", others, option, name), f"got '{name}'; allowed: an existing file")
 
 
 def test_truncated_network(run: Callable[..., Result], files: Any) -> None:
