@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _TIMES = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
@@ -116,6 +118,8 @@ def si_with_error(value: float, error: float, unit: str) -> str:
 
 def gain_text(gain: float | np.ndarray, unit: str) -> str:
     """A gain; those of columns or rows as ``median (min - max)``."""
+    import numpy as np  # not for messages of commands that calculate nothing
+
     if np.ndim(gain) == 0:
         return si(float(gain), unit)
     values = np.asarray(gain)
