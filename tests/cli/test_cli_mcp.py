@@ -92,4 +92,4 @@ def test_an_assistant_starts_it_and_predicts(tmp_path: Path) -> None:
     server = StdioServerParameters(command=sys.executable, args=arguments, cwd=tmp_path, env=dict(os.environ))
     answer = ask(server, "predict", example="iris", batch=4, programming_noise_std="1uS")
     assert answer.structured_content["format"] == "powerplan.prediction", answer.content
-    assert answer.content[0].text == "training the iris example"
+    assert answer.content[0].text.splitlines()[0] == "training the iris example"  # then how long, on a slow machine

@@ -17,7 +17,7 @@ def test_an_unreachable_target_is_an_answer_with_the_lowest_reachable_error(
     assert end.outcome is pp.Outcome.INFEASIBLE
     assert end.best_reachable == pytest.approx(plan.nmse)
     assert end.binding_limits == tuple(f"{name}: conductance_max" for name in network.layer_names)
-    assert f"{plan.nmse:.6g}" in end.message
+    assert f"The lowest reachable NMSE is {100 * plan.nmse:.4g} %" in end.message
     assert "raise hardware.conductance_max" in end.message
     assert plan.certificate is None
     assert plan.baseline_power is None
