@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from powerplan.batch.executors.base import Busy, Executor, Gone, Stopped, Worker
 from powerplan.batch.job_result import JobResult
 from powerplan.batch.jobs import Job
@@ -102,8 +100,10 @@ class Runner:
         self._total = len(entries)
         self._done = sum(state is PointState.DONE for state in entries.values())
         self._failed = sum(state is PointState.FAILED for state in entries.values())
-        self._ended_here, self._began = 0, 0.0
-        self._times: dict[str, list[float]] = {}
+        self._began = 0.0
+        # of the jobs that ended here, by their network
+        self._ended: Counter[str] = Counter()
+        self._spent: dict[str, float] = {}
         self._ledger.join()
         self._ledger.reclaim()
         waiting = self._ledger.queued(self._digest)
@@ -240,9 +240,9 @@ class Runner:
         with self._changed:
             self._done += done
             self._failed += failed
-            self._ended_here += 1
             self._left[job.network] -= done or failed
-            self._times.setdefault(job.network, []).append(result.seconds)
+            self._ended[job.network] += 1
+            self._spent[job.network] = self._spent.get(job.network, 0.0) + result.seconds
             self._began = self._began or time.monotonic() - result.seconds
         self._let_go(1)
         self._report()
@@ -275,17 +275,17 @@ class Runner:
 
     def _seconds_left(self) -> float | None:
         """Of what this runner found waiting, by the mean time of its network, or of all."""
-        known = [seconds for times in self._times.values() for seconds in times]
-        if not known:
+        if not self._ended:
             return None
-        means = {network: np.mean(self._times.get(network, known)) for network in self._left}
-        return float(sum(count * means[network] for network, count in self._left.items())) / self._workers
+        of_all = sum(self._spent.values()) / self._ended.total()
+        means = {network: spent / self._ended[network] for network, spent in self._spent.items()}
+        return sum(count * means.get(network, of_all) for network, count in self._left.items()) / self._workers
 
     def _report(self, doing: str = "planning") -> None:
         if self._progress is None:
             return
-        elapsed = time.monotonic() - self._began if self._ended_here else 0.0
-        rate = self._ended_here / elapsed if elapsed > 0 else 0.0
+        elapsed = time.monotonic() - self._began if self._ended else 0.0
+        rate = self._ended.total() / elapsed if elapsed > 0 else 0.0
         self._progress(
             Progress(
                 total=self._total,

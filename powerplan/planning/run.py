@@ -29,8 +29,11 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
     if target.is_budget and settings.max_energy is not None:
         options = replace(options, advise=False)  # changes of the hardware change what everything else takes
     if settings.free_choices:
-        chosen_by = choose_within if target.is_budget else choose
-        chosen = chosen_by(session, target, replace(options, stop_at=_half(options.stop_at)))
+        half = replace(options, stop_at=_half(options.stop_at))
+        if target.is_budget:
+            chosen = choose_within(session, target, half)
+        else:
+            chosen = choose(session, target, half, or_least=True)
         session = session.with_fields({} if chosen is None else chosen.fields)
     plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
     plan = _simulated(session, plan, target, options)

@@ -50,13 +50,13 @@ class Chosen:
     bound: float
 
 
-def choose(session: Session, target: Target, options: Options) -> Chosen | None:
-    """The options that cost least with the gains that go with them; where none keep the limits, those that take
-    least of what the first limit not kept is on. None where the target is out of reach with the finest ones, or time
-    runs out.
+def choose(session: Session, target: Target, options: Options, *, or_least: bool) -> Chosen | None:
+    """The options that cost least with the gains that go with them; None where the target is out of reach with the
+    finest ones, none keep the limits, or time runs out.
 
     Args:
         session: with the most bits everywhere, on a hardware with costs.
+        or_least: where none keep the limits, those that take least of what the first limit not kept is on.
 
     Raises:
         InvalidInput: options that cost nothing.
@@ -75,7 +75,7 @@ def choose(session: Session, target: Target, options: Options) -> Chosen | None:
     try:
         chooser = _Chooser(held, target, costs, options, Score(name=session.settings.objective or "energy"), limits)
         chosen = chooser.chosen()
-        if chosen is not None or not chooser.is_met:
+        if chosen is not None or not (or_least and chooser.is_met):
             return chosen
         for name, most in limits.each.items():  # the least of what no choice keeps, so that the plan tells it
             chosen = _Chooser(held, target, costs, options, Score(name=name), Limits()).chosen()

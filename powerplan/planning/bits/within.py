@@ -25,9 +25,8 @@ def choose_within(session: Session, target: Target, options: Options) -> Chosen 
     def energy(error: float) -> float:
         """By how much (log) the least energy at an error (log) is beyond the limit; inf where that is out of reach."""
         nonlocal best
-        chosen = choose(free, MaxMSE(math.exp(error), chips=target.chips), options)
-        within = chosen is not None and chosen.objective.name == "energy"  # else beyond another limit
-        beyond = math.log(chosen.score / limit) if chosen is not None and within else math.inf
+        chosen = choose(free, MaxMSE(math.exp(error), chips=target.chips), options, or_least=False)
+        beyond = math.inf if chosen is None else math.log(chosen.score / limit)
         if beyond <= 0:
             best = chosen
         return beyond
