@@ -6,7 +6,8 @@ import re
 
 #: a number that is not a part of a name; with a unit of what the machine at hand decides, it may be any
 _NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-_OF_THE_MACHINE = re.compile(rf"{_NUMBER} (?:ms|s|min|h|MiB)\b")
+_GROUPED = r"\d{1,3}(?:,\d{3})+"
+_OF_THE_MACHINE = re.compile(rf"(?:{_NUMBER}|{_GROUPED}) (?:ms|s|min|h|MiB)\b")
 _TOKEN = re.compile(rf"({_NUMBER})")
 #: numbers of these lines are rounding or places of inputs: they are compared by their words
 _VARIES = re.compile(r"^\s*(?:worst inputs|outcome|certificate|planned)\b|KKT residual|\.\.\.")

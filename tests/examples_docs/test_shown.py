@@ -16,6 +16,7 @@ linear2  48 uW   23.3 %
 
 NMSE     target 1.000 %, predicted 0.9857 %
 planned  7 iterations, 13 predictions, 0.12 s
+memory   about 1,341 MiB per worker
 """
 
 
@@ -28,6 +29,7 @@ planned  7 iterations, 13 predictions, 0.12 s
         "NMSE target 1.000 %, ... 0.9857 %",
         "NMSE target 1.000 %, predicted 0.9858 %",  # the last digit
         "planned 7 iterations, 13 predictions, 4.56 s",
+        "memory about 323 MiB per worker",
     ],
 )
 def test_a_part_of_an_output_is_shown(shown: str) -> None:

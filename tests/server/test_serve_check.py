@@ -79,7 +79,8 @@ def test_a_folder_that_cannot_be_made_is_found(tmp_path: Path, setting: str) -> 
     """By root as well, who may write everywhere; nothing is left of the try."""
     (tmp_path / "file").touch()
     for folder, near in ((Path("/proc/nope/data"), "/proc"), (tmp_path / "file" / "data", tmp_path / "file")):
-        code, lines = _serve("--check", "--listen", "127.0.0.1:0", "--data-dir", tmp_path / "data", setting, folder)
+        folders = {"--data-dir": tmp_path / "data", setting: folder}
+        code, lines = _serve("--check", "--listen", "127.0.0.1:0", *(word for pair in folders.items() for word in pair))
         (failed,) = [line for line in lines if line.startswith("FAIL")]
         assert (code, failed.split()[1]) == (2, setting.removeprefix("--").replace("-", "_"))
         assert f"{near} is no folder that can be written: " in failed
