@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -173,8 +174,15 @@ class LocalModel:
                 (priced * self._terms(choices))[:, terms.of] * terms.coefficients,
             ]
         )
-        exponents = np.vstack([powers.exponents, terms.exponents])
-        return least_in_box(weights, exponents, self.lower, self.upper, start)
+        exponents, of = self._exponents
+        return least_in_box(weights @ np.eye(len(exponents))[of], exponents, self.lower, self.upper, start)
+
+    @cached_property
+    def _exponents(self) -> tuple[np.ndarray, np.ndarray]:
+        """(K, m) the exponents of powers and terms, each once, and which of them every exponential has."""
+        every = np.vstack([self.power_response.exponents, self.term_response.exponents])
+        exponents, of = np.unique(every, axis=0, return_inverse=True)
+        return exponents, of.ravel()
 
     def on_target(
         self, choices: np.ndarray, energy: float, prices: np.ndarray, start: np.ndarray

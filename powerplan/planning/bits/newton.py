@@ -18,15 +18,16 @@ def least_in_box(
         lower, upper: limits of y (m,).
         start: (N, m) within them.
     """
-    y = start.copy()
+    y, m = start.copy(), len(lower)
+    products = (exponents[:, :, None] * exponents[:, None, :]).reshape(len(exponents), m * m)
     for _ in range(policy.MODEL_STEPS):
         terms = weights * np.exp(y @ exponents.T)
         slope = terms @ exponents
-        curved = np.einsum("nk,ki,kj->nij", terms, exponents, exponents)
+        curved = (terms @ products).reshape(-1, m, m)
         size = np.einsum("nii->ni", curved)
         held = (y <= lower) & (slope > 0) | (y >= upper) & (slope < 0) | (size <= 0)
         curved = np.where(held[:, :, None] | held[:, None, :], 0.0, curved)
-        curved[:, range(y.shape[1]), range(y.shape[1])] = np.where(held, 1.0, size * (1 + policy.MODEL_RIDGE))
+        curved[:, range(m), range(m)] = np.where(held, 1.0, size * (1 + policy.MODEL_RIDGE))
         step = np.linalg.solve(curved, np.where(held, 0.0, -slope)[:, :, None])[:, :, 0]
         moved = np.clip(y + np.clip(step, -policy.LARGEST_STEP, policy.LARGEST_STEP), lower, upper)
         change = np.abs(moved - y).max(initial=0.0)
