@@ -1,4 +1,5 @@
-"""Inputs and weights in slices: prediction against simulation in twelve settings, and two with coarse converters.
+"""Inputs and weights in slices: prediction against simulation in twelve settings, two with coarse converters, four with
+resistive wires and two with passive columns.
 
 They are predicted at gains of the whole range, and simulated until the MSE has a standard error of 0.5 %; two are
 planned for a drop of accuracy, without a verification, and simulated with draws that no plan has seen.
@@ -6,7 +7,7 @@ planned for a drop of accuracy, without a verification, and simulated with draws
     python -m benchmarks.slices [NUMBER ...] [--json FILE]
 
 Settings that are left out keep the results they have in the file. About five processor minutes; mnist_cnn needs the
-MNIST data at hand (POWERPLAN_DATA).
+MNIST data at hand (POWERPLAN_DATA). Draws behind wires are solved fast.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ HARDWARE = pp.Hardware(conductance_min=1e-6, dac_bits=8)
 BATCH = {"iris": 96, "digits": 64, "mnist_cnn": 16}
 DRAWS = {"iris": 40000, "digits": 4000, "mnist_cnn": 1500}
 SEED, ERROR = 1000, 0.005
+
+
+def wired(ohm: float, rows: int, columns: int) -> dict[str, Any]:
+    """Arrays of this size with this resistance per cell, in drivers and in front of amplifiers."""
+    resistances = ("wire_resistance_row", "wire_resistance_column", "driver_resistance", "sense_resistance")
+    return {"array_rows": rows, "array_columns": columns, **dict.fromkeys(resistances, ohm)}
+
+
+#: columns that end in a load
+PASSIVE = {"read_out": "divider", "load_conductance": 1e-4, "adc_range": 0.1}
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,12 @@ SETTINGS = (
     Setting("iris", 1e-6, {"adc_bits": 6}, (3, 5), drop=0.02),
     Setting("digits", 2e-6, {"input_slice_bits": 1, "adc_bits": 6}, (4, 4)),
     Setting("digits", 2e-6, {"input_slice_bits": 2, "adc_bits": 6, "weight_mapping": "offset"}),
+    Setting("digits", 1e-6, {"input_slice_bits": 1, "adc_bits": 8, "read_noise_std": 1e-7, **wired(2.0, 64, 64)}),
+    Setting("digits", 3e-6, {"input_slice_bits": 4, "adc_bits": 6, **wired(5.0, 32, 64)}),
+    Setting("digits", 2e-6, {"input_slice_bits": 1, "adc_bits": 8, "column_scale": "least_bias", **wired(5.0, 64, 64)}),
+    Setting("iris", 3e-6, {"input_slice_bits": 1, "adc_bits": 6, "input_noise_std": 5e-3, **wired(5.0, 16, 32)}),
+    Setting("digits", 2e-6, {"input_slice_bits": 1, "adc_bits": 8, **PASSIVE}),
+    Setting("digits", 2e-6, {"input_slice_bits": 4, "adc_bits": 6, "array_rows": 32, **PASSIVE}),
 )
 
 
@@ -76,7 +93,14 @@ def measured(setting: Setting) -> dict[str, Any]:
         gains = pp.Gains.full_range(network, hardware, inputs)
         predicted = pp.predict(network, hardware, gains, inputs)
     simulated = pp.simulate(
-        network, hardware, gains, inputs, draws=DRAWS[setting.example], relative_standard_error=ERROR, seed=SEED
+        network,
+        hardware,
+        gains,
+        inputs,
+        draws=DRAWS[setting.example],
+        relative_standard_error=ERROR,
+        seed=SEED,
+        wires="fast" if hardware.has_wires else "exact",
     )
     right = (simulated.classes == labels).mean(1)
     ideal = float((simulated.ideal_output.argmax(1) == labels).mean())
@@ -90,6 +114,7 @@ def measured(setting: Setting) -> dict[str, Any]:
         "mse": predicted.mse / simulated.mse - 1,
         "mse_se": simulated.mse_standard_error / simulated.mse,
         "power": predicted.power / simulated.power - 1,
+        "wire_drop": 0.0 if predicted.wire_drop_by_layer is None else float(predicted.wire_drop_by_layer.max()),
         "predicted_drop": ideal - predicted.accuracy(labels),
         "simulated_drop": ideal - float(right.mean()),
         "drop_se": float(right.std(ddof=1) / len(right) ** 0.5),

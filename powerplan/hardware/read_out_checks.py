@@ -47,12 +47,6 @@ def _check_slices(hardware: Hardware, check: Checker) -> None:
     if hardware.dac_bits is None or (isinstance(hardware.dac_bits, int) and hardware.dac_bits > MOST_BITS):
         allowed = f"2 to {MOST_BITS} where input_slice_bits says how many of them drive a row at a time"
         check.fail("dac_bits", hardware.dac_bits, allowed, "Give the bits of a whole input, or no input_slice_bits.")
-    if hardware.read_out == "divider":
-        allowed = "None where read_out is 'divider': what a column divides by is not known read by read"
-        check.fail("input_slice_bits", hardware.input_slice_bits, allowed, "Use read_out='tia'.")
-    if hardware.has_wires:
-        allowed = "None where wires have a resistance: they drop another voltage in every read, which is not modelled"
-        check.fail("input_slice_bits", hardware.input_slice_bits, allowed, "Leave it out, or the wires' resistance.")
 
 
 def _check_divider(hardware: Hardware, check: Checker) -> None:

@@ -159,8 +159,6 @@ def test_reads_convert_and_drive_each() -> None:
 def test_nonsense_is_refused_by_name() -> None:
     with pytest.raises(pp.InvalidInput, match=r"hardware\.dac_bits: got None.*input_slice_bits"):
         pp.Hardware(input_slice_bits=1)
-    with pytest.raises(pp.InvalidInput, match=r"hardware\.input_slice_bits"):
-        pp.Hardware(input_slice_bits=1, dac_bits=8, wire_resistance_row=1.0, array_rows=8, array_columns=8)
     with pytest.raises(pp.InvalidInput, match="dac_bits"):
         pp.plan(
             _network(),
