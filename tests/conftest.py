@@ -32,7 +32,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from powerplan.examples import Example, load_example  # noqa: E402
+from powerplan.examples import Example, example, load_example  # noqa: E402
 from powerplan.network import Network  # noqa: E402
 
 settings.register_profile("powerplan", derandomize=True, deadline=None)
@@ -163,21 +163,37 @@ def network_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "networks"
 
 
-@pytest.fixture(scope="session")
-def iris_example(network_cache: Path) -> Example:
-    return load_example("iris", cache=network_cache)
+@pytest.fixture(scope="session", autouse=True)
+def trained_once(network_cache: Path) -> Iterator[Callable[..., Network]]:
+    """An example that no cache is named for, as those of commands and pages, is trained once for the whole run.
+
+    The value is what trains it anew.
+    """
+    trained = example._trained
+
+    def kept(name: str, recipe: Any, data: Any, seed: int, cache: Any) -> Network:
+        return trained(name, recipe, data, seed, network_cache if cache is None else cache)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(example, "_trained", kept)
+        yield trained
 
 
 @pytest.fixture(scope="session")
-def digits_example(network_cache: Path) -> Example:
-    return load_example("digits", cache=network_cache)
+def iris_example() -> Example:
+    return load_example("iris")
 
 
 @pytest.fixture(scope="session")
-def mnist_example(mnist_folder: Path, network_cache: Path) -> Iterator[Example]:
+def digits_example() -> Example:
+    return load_example("digits")
+
+
+@pytest.fixture(scope="session")
+def mnist_example(mnist_folder: Path) -> Iterator[Example]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POWERPLAN_DATA", str(mnist_folder))
-        yield load_example("mnist", cache=network_cache)
+        yield load_example("mnist")
 
 
 @pytest.fixture(scope="session")

@@ -61,15 +61,16 @@ def test_refusals_are_answers_with_the_words_of_the_command() -> None:
         assert words in answer.content[0].text
 
 
-def test_advice_names_the_arguments_of_the_tool() -> None:
+def test_advice_names_the_arguments_of_the_tool(files: Any) -> None:
     """And does what it says."""
-    server, given = build_server(), {"example": "iris", "batch": 4, "programming_noise_std": 1}
+    problem = {"network": files.network, "inputs": files.inputs}
+    server, given = build_server(), {**problem, "programming_noise_std": 1}
     doubted = ask(server, "predict", **given)
     assert doubted.is_error
     assert "If you mean it, add accept_implausible=true." in doubted.content[0].text
     assert "--" not in doubted.content[0].text
     assert not ask(server, "predict", **given, programming_noise_proportional=0, accept_implausible=True).is_error
-    nothing_asked = ask(server, "plan", example="iris")
+    nothing_asked = ask(server, "plan", **problem)
     assert nothing_asked.is_error
     assert "exactly one of max_mse, max_nmse," in nothing_asked.content[0].text
 

@@ -18,6 +18,13 @@ import torch
 from powerplan import CorruptFile, InvalidInput, MissingData, MissingExtra
 from powerplan.examples import Example, example_names, load_example
 from powerplan.examples.idx import read_idx
+from powerplan.network import Network
+
+
+@pytest.fixture(autouse=True)
+def _trained_anew(trained_once: Callable[..., Network], monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are of the training."""
+    monkeypatch.setattr("powerplan.examples.example._trained", trained_once)
 
 
 def check_consistent(example: Example, widths: str, batch: int) -> None:

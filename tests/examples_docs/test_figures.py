@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import powerplan as pp
 from benchmarks import draw_architecture, draw_diagrams, draw_gallery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,11 +37,8 @@ def lines_of(svg: str) -> list[np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", draw_gallery.PAGES)
-def test_pages_draw_the_figures_that_they_show(
-    folder: str, tmp_path: Path, network_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_draw_the_figures_that_they_show(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pp, "load_example", partial(pp.load_example, cache=network_cache))
     page, heading = draw_gallery.PAGES[folder]
     draw_gallery.draw(page, heading)
     drawn = list(tmp_path.iterdir())

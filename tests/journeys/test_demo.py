@@ -13,20 +13,13 @@ from click.testing import CliRunner
 from shown import is_shown
 
 from powerplan.cli import main
-from powerplan.examples import Example
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def trained_once(digits_example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("powerplan.examples.load_example", lambda name, **_: digits_example)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
-@pytest.mark.usefixtures("trained_once")
 def test_the_readme_shows_what_make_demo_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     commands = re.findall(r"^\S+/powerplan ((?:example|plan) .*)$", said, re.MULTILINE)

@@ -61,10 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_a_device_designer_with_a_table_of_measurements(
-    folder: Path, record_property: _Record, digits_example: Example, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("powerplan.examples.load_example", lambda name: digits_example)  # trained once
+def test_a_device_designer_with_a_table_of_measurements(folder: Path, record_property: _Record) -> None:
     table, *_ = blocks("docs/hardware.md", "## Your own measurements", "text")
     (folder / "levels.csv").write_text(table)
     (commands,) = blocks("README.md", "**You have a table of measured devices**", "bash")

@@ -162,7 +162,7 @@ def simulated_drop(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "draws", "drops"),
-    [("digits", 128, 1000, (0.01, 0.02, 0.05)), ("mnist", 32, 500, (0.01,))],
+    [("digits", 128, 1000, (0.01, 0.02, 0.05)), ("mnist", 64, 120, (0.01,))],
 )
 def test_accuracy_plans_meet_their_target_and_cost_no_more_than_bisection_on_simulated_accuracy(
     example: Callable[[str], Example],

@@ -320,7 +320,7 @@ def test_an_unreachable_target_counts_the_columns_at_their_limits(
 
 @pytest.mark.slow
 def test_mnist_columns_are_certified(mnist_example: Example) -> None:
-    network, inputs = mnist_example.network, mnist_example.inputs[:6]
+    network, inputs = mnist_example.network, mnist_example.inputs[:3]
     plan = pp.plan(network, pp.Hardware(programming_noise_std=5e-7), inputs, pp.MaxNMSE(0.01), granularity="column")
     assert_certified(plan)
     assert plan.certificate is not None
