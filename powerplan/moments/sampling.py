@@ -38,8 +38,9 @@ from powerplan.moments.array.programmed import ProgrammedArray
 from powerplan.moments.predictor import Predictor
 from powerplan.moments.samples import coherence
 from powerplan.moments.samples.corrections import NONE, Corrections, SamplingError
-from powerplan.moments.samples.count import Sampling, takes_many
+from powerplan.moments.samples.count import Sampling
 from powerplan.moments.samples.estimate import estimate_corrections
+from powerplan.moments.samples.steps import noise_is_within_steps
 
 #: what a round predicts by itself: MSE (), power () [W] and MSE of every output (K,) of the inputs that have samples;
 #: variance of the outputs by sources and of the samples, (2,)
@@ -67,9 +68,9 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
     Args:
         stop_at: ``time.monotonic()`` value at which no further round is begun; two are made in any case.
     """
-    sampling = predictor.sampling
-    if sampling is None:
-        return predictor
+    sampling = _sampling_at(predictor, programmed)
+    if sampling is None or not sampling.samples:
+        return predictor if sampling is None else replace(predictor, sampling=None)
     rounds = _Rounds.of(predictor, programmed, sampling)
     mean, predicted = NONE, list[_Predicted]()
     wanted = rounds.first
@@ -85,6 +86,15 @@ def corrected(predictor: Predictor, programmed: Sequence[ProgrammedArray], stop_
     power, outputs = (_relative([one[i] for one in predicted]) for i in (1, 2))
     error = SamplingError(mse=mse, power=power.item(), outputs=outputs, limited=mse > sampling.error)
     return replace(predictor, corrections=replace(mean, whole=whole, error=error), sampling=None)
+
+
+def _sampling_at(predictor: Predictor, programmed: Sequence[ProgrammedArray]) -> Sampling | None:
+    """How samples are taken at these gains."""
+    sampling = predictor.sampling
+    if sampling is None or sampling.on_steps is None:
+        return sampling
+    trace = predictor.trace(programmed, predictor.parts[0])
+    return sampling.on_steps if noise_is_within_steps(predictor.network, trace) else sampling
 
 
 def _error_of(predicted: Sequence[_Predicted]) -> tuple[float, float]:
@@ -113,6 +123,7 @@ class _Rounds:
     Attributes:
         samples: of a round.
         first, most: rounds to begin with, and at most.
+        many, jumps: as in :class:`Sampling`.
         inputs: that have samples.
         group: inputs worked on at a time.
         at_once: rounds worked on at a time.
@@ -124,6 +135,8 @@ class _Rounds:
     samples: int
     first: int
     most: int
+    many: bool
+    jumps: bool
     inputs: int
     group: int
     at_once: int
@@ -140,7 +153,7 @@ class _Rounds:
         inputs = min(batch, max(1, _SAMPLE_ENTRIES // (first * samples * entries)))
         group = min(inputs, predictor.parts[0].stop, max(1, room // (samples * _SAMPLE_TENSORS * largest)))
         at_once = max(1, room // (group * samples * _SAMPLE_TENSORS * largest))
-        together = min(at_once, first) if group == inputs and _pass_together(predictor, programmed) else 1
+        together = min(at_once, first) if group == inputs and _pass_together(programmed, sampling) else 1
         enough = -(-coherence.enough_samples(predictor.network, group) // first)
         count = min(samples, enough, max(1, room // (8 * group * entries)))
         return cls(
@@ -148,6 +161,8 @@ class _Rounds:
             programmed=programmed,
             samples=samples,
             first=first,
+            many=sampling.many,
+            jumps=sampling.jumps,
             most=min(sampling.most, max(first, _SAMPLE_ENTRIES // (samples * batch * entries))),
             inputs=inputs,
             group=group,
@@ -162,7 +177,7 @@ class _Rounds:
         The MSE is that in a few directions of the output, the same for every round: what they do not see of a change is
         averaged over the inputs. It is shared out among the outputs as the forward pass finds.
         """
-        predictor, rare = self.predictor, takes_many(self.predictor.network, self.predictor.hardware)
+        predictor, rare = self.predictor, self.many
         count, outputs = self.inputs, predictor.ideal.shape[1]
         directions = coherence.directions(
             predictor.network, count, rare=rare, seed=predictor.seed, like=predictor.inputs
@@ -185,6 +200,8 @@ class _Rounds:
                 seed=predictor.seed + _SEEDS_APART * (low + number * len(predictor.inputs)),
                 for_coherence=self.for_coherence if rare or (finds and not groups) else (0, 0),
                 known=groups[0][1] if groups and finds else known,
+                jumps=self.jumps,
+                averaged=self.first if self.jumps else 1,
             )
             groups.append((size, corrections))
             mean, own, caused, dissipated = (value.double() for value in found)
@@ -201,10 +218,10 @@ class _Rounds:
         return Corrections.joined(groups), list(zip(by_output.mean(1), power, by_output, both, strict=True))
 
 
-def _pass_together(predictor: Predictor, programmed: Sequence[ProgrammedArray]) -> bool:
+def _pass_together(programmed: Sequence[ProgrammedArray], sampling: Sampling) -> bool:
     """True if rounds may pass the network together: what depends on all inputs of a chip is known by round."""
     again = any(array.is_read_again or not array.read_out.adds_devices for array in programmed)
-    return not again and not takes_many(predictor.network, predictor.hardware)
+    return not again and not sampling.many
 
 
 def _relative(predictions: Sequence[Tensor]) -> Tensor:

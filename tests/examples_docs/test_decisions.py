@@ -43,5 +43,15 @@ def test_pointers_to_decisions_resolve() -> None:
         assert not unknown, f"{name} points to numbers that {chapter}.md does not have: {sorted(unknown)}"
 
 
+def test_a_number_is_of_one_chapter() -> None:
+    chapters: dict[str, set[str]] = {}
+    for path in CHAPTERS.glob("*.md"):
+        if path.stem != "index":
+            for numbers in re.findall(r"\[(\d{4}(?:, \d{4})*)\](?!\()", path.read_text(encoding="utf-8")):
+                for number in numbers.split(", "):
+                    chapters.setdefault(number, set()).add(path.stem)
+    assert not {number: found for number, found in chapters.items() if len(found) > 1}
+
+
 def test_the_numbers_of_all_notes_are_kept() -> None:
     assert len({number for chapter in CHAPTERS.glob("*.md") for number in _numbers(chapter.stem)}) >= NOTES

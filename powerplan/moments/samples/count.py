@@ -42,8 +42,9 @@ _TIMES_BEHIND_JUMPS = 16
 _MOST_WORK, _LEAST_WORK = 1 << 33, 1 << 25
 
 
-#: of all values between -4 and 4, where the values of networks usually are
-_FAR = 0.01
+#: jumps up to this part of all values between -4 and 4, where the values of networks usually are, are steps of a
+#: rounding, which make no large errors unless noise is small beside them; below the other they are rounding of numbers
+_FAR, _NO_JUMP = 0.01, 1e-7
 #: linear operations that gather nothing: the variance of an output is a function of that of one input
 _ARRANGING = (
     *(ops.Scale, ops.Flatten, ops.Reshape, ops.Permute, ops.Concat, ops.Slice, ops.Take, ops.Pad),
@@ -56,16 +57,28 @@ _LINEAR = (ops.DigitalLayer, ops.Add, ops.SliceSum, ops.Mean, ops.AveragePool, o
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """Samples come in rounds of ``samples``: ``first`` rounds, then more until the standard error of the MSE is at most
-    ``error`` times the MSE or there are ``most``."""
+    ``error`` times the MSE or there are ``most``.
+
+    Attributes:
+        many: errors are rare, or read in slices (:func:`takes_many`).
+        jumps: what noise makes of jumps matters.
+        on_steps: what is done instead where noise is small beside the steps of a rounding, which depends on the gains
+            (:func:`powerplan.moments.samples.steps.noise_is_within_steps`).
+    """
 
     samples: int
     first: int
     most: int
     error: float
+    many: bool = False
+    jumps: bool = False
+    on_steps: Sampling | None = None
 
     def quick(self, part: float = 1.0) -> Sampling:
         """The first rounds only, with a part of their samples."""
-        return replace(self, samples=max(1, int(self.samples * part)), most=self.first)
+        on_steps = self.on_steps and self.on_steps.quick(part)
+        samples = max(1, int(self.samples * part)) if self.samples else 0
+        return replace(self, samples=samples, most=self.first, on_steps=on_steps)
 
     @classmethod
     def of(
@@ -76,25 +89,41 @@ class Sampling:
         Args:
             samples: so many, 0 = none; None = by ``error``.
         """
-        if samples == 0 or (samples is None and not needs_corrections(network, hardware)):
+        if samples == 0:
             return None
+        usual, on_steps = (cls._of(network, hardware, batch, samples, error, steps) for steps in (False, True))
+        if jumps_matter(network, False) or not jumps_matter(network, True):
+            return usual
+        return replace(usual or cls(samples=0, first=0, most=0, error=error), on_steps=on_steps)
+
+    @classmethod
+    def _of(
+        cls, network: Network, hardware: Hardware, batch: int, samples: int | None, error: float, steps: bool
+    ) -> Sampling | None:
+        """The same where noise is small beside the steps of a rounding, or is not."""
+        if samples is None and not needs_corrections(network, hardware, steps):
+            return None
+        many, jumps = takes_many(network, hardware, steps), jumps_matter(network, steps)
         if samples is not None:
             rounds = max(1, min(_ROUNDS_OF_RARE, samples // _FEWEST_ASKED))
-            return cls(samples=samples // rounds, first=rounds, most=rounds, error=error)
-        rounds = _ROUNDS_OF_RARE if has_rare_errors(network, hardware) else _ROUNDS
-        own = first_samples(network, hardware, batch) // rounds
+            return cls(samples=samples // rounds, first=rounds, most=rounds, error=error, many=many, jumps=jumps)
+        rounds = _ROUNDS_OF_RARE if has_rare_errors(network, hardware, steps) else _ROUNDS
+        own = first_samples(network, hardware, batch, steps) // rounds
         work = own * batch * sum(weights * reads for weights, reads in _sizes(network).values())
         most = max(rounds, min(MOST_SAMPLES // own, int(_MOST_WORK / work)))
-        return cls(samples=own, first=rounds, most=most, error=error)
+        return cls(samples=own, first=rounds, most=most, error=error, many=many, jumps=jumps)
 
 
-def needs_corrections(network: Network, hardware: Hardware) -> bool:
+def needs_corrections(network: Network, hardware: Hardware, steps: bool = False) -> bool:
     """True if errors of one origin meet (positions that share devices, joins of noisy values, operations that are not
     linear on several entries), or are rare and large.
 
     Stuck devices are: few of them cause much of the error, and what they cause is not Gaussian.
+
+    Args:
+        steps: here and below: noise is small beside the steps of a rounding, which are jumps then.
     """
-    return takes_many(network, hardware) or _errors_meet(network)
+    return takes_many(network, hardware, steps) or _errors_meet(network)
 
 
 @remembered
@@ -104,15 +133,15 @@ def _errors_meet(network: Network) -> bool:
     return joins or any(reads > 1 for _, reads in _sizes(network).values())
 
 
-def has_rare_errors(network: Network, hardware: Hardware) -> bool:
+def has_rare_errors(network: Network, hardware: Hardware, steps: bool = False) -> bool:
     """True if a few errors are large, or common to all columns and held by converters."""
-    return hardware.stuck_fraction > 0 or saturates_alike(hardware) or jumps_matter(network)
+    return hardware.stuck_fraction > 0 or saturates_alike(hardware) or jumps_matter(network, steps)
 
 
-def takes_many(network: Network, hardware: Hardware) -> bool:
+def takes_many(network: Network, hardware: Hardware, steps: bool = False) -> bool:
     """True if it takes many samples to know the errors: rare ones, and those of converters that read slices of noisy
     inputs apart."""
-    return has_rare_errors(network, hardware) or any(
+    return has_rare_errors(network, hardware, steps) or any(
         reads_apart(own, node.op.matrix.shape[-1])
         for node, own in zip(network.crossbars, hardware.of_layers(network.layer_names), strict=True)
         if isinstance(node.op, ops.CrossbarOp) and any(name in network.noisy for name in node.inputs)
@@ -120,7 +149,7 @@ def takes_many(network: Network, hardware: Hardware) -> bool:
 
 
 @remembered
-def jumps_matter(network: Network) -> bool:
+def jumps_matter(network: Network, steps: bool) -> bool:
     """True if what noise makes of a jump, few large errors, goes on to something that is not linear."""
     jumped: set[str] = set()
     for node in network.nodes:
@@ -129,7 +158,7 @@ def jumps_matter(network: Network) -> bool:
         behind = any(name in jumped for name in node.inputs)
         if behind and not isinstance(node.op, ops.CrossbarOp) and not _is_linear(node.op):
             return True
-        if behind or _jumps_far(node.op):
+        if behind or _jumps(node.op, _NO_JUMP if steps else _FAR):
             jumped.add(node.name)
     return False
 
@@ -160,15 +189,15 @@ def is_arrangement(op: ops.Op) -> bool:
     return isinstance(op, _ARRANGING)
 
 
-def _jumps_far(op: ops.Op) -> bool:
-    """True for jumps that are large beside all values: those of a rounding to many steps make no large errors."""
+def _jumps(op: ops.Op, least: float) -> bool:
+    """True for jumps that are larger than this part of all values."""
     if isinstance(op, ops.Function) and op.of_one_value:
         rule = activation_rule(op)
-        return isinstance(rule, Quadrature) and rule.largest_jump > _FAR
+        return isinstance(rule, Quadrature) and rule.largest_jump > least
     return not op_slope_explains(op)
 
 
-def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
+def first_samples(network: Network, hardware: Hardware, batch: int, steps: bool = False) -> int:
     """Samples that pool enough independent errors to begin with: the fewer devices a layer has, the more samples; most
     for rare errors and for those that all columns have in common.
 
@@ -178,10 +207,10 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
     sizes = _sizes(network)
     most = max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_FIRST * _FEW_INPUTS // batch))
     work = batch * sum(weights * reads for weights, reads in sizes.values())
-    if not takes_many(network, hardware):
+    if not takes_many(network, hardware, steps):
         asked = FEW_DEVICES // min(weights for weights, _ in sizes.values())
         return min(most, max(_FEWEST_FIRST, min(asked, _FIRST_WORK // work)))
-    if not has_rare_errors(network, hardware):  # slices that are read apart
+    if not has_rare_errors(network, hardware, steps):  # slices that are read apart
         return max(_FEWEST_FIRST, min(_MOST_FIRST, _MOST_WORK // work))
     sets = _MOST_TIMES * _MOST_FIRST * _FEW_INPUTS * (1 if hardware.input_slice_bits is None else _TIMES_IN_SLICES)
     if hardware.stuck_fraction and not saturates_alike(hardware):
@@ -191,7 +220,7 @@ def first_samples(network: Network, hardware: Hardware, batch: int) -> int:
         inner = [w * (1 if shared else reads) for name, (w, reads) in sizes.items() if name not in last]
         events = hardware.stuck_fraction * hardware.devices_per_weight * min(inner, default=1)
         sets = int(min(sets, _RARE_EVENTS / events if events else sets))
-    times = _TIMES_BEHIND_JUMPS if jumps_matter(network) else 1
+    times = _TIMES_BEHIND_JUMPS if jumps_matter(network, steps) else 1
     wanted = min(_MOST_WORK // work, max(_LEAST_WORK // work, times * sets // batch))
     return min(times * _MOST_TIMES * _MOST_FIRST, max(most, wanted))
 

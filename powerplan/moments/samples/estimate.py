@@ -56,7 +56,7 @@ from powerplan.moments.samples.converters import (
     through_rows,
 )
 from powerplan.moments.samples.corrections import NONE, Corrections, Saturation
-from powerplan.moments.samples.count import is_arrangement, jumps_matter
+from powerplan.moments.samples.count import is_arrangement
 from powerplan.moments.samples.crossbar import Draw, merged, own_samples, power_of_samples
 from powerplan.moments.samples.statistics import centre, centred, in_stds, mean_square, ratio, shift_of, stds
 from powerplan.moments.sources.errors import Independent, OfRows
@@ -103,6 +103,8 @@ def estimate_corrections(
     seed: int,
     for_coherence: tuple[int, int],
     known: Corrections = NONE,
+    jumps: bool = False,
+    averaged: int = 1,
 ) -> Estimate:
     """Corrections at given gains, from independent rounds of samples that pass the network together.
 
@@ -114,9 +116,21 @@ def estimate_corrections(
         seed: of the samples.
         for_coherence: samples of the inputs of arrays, and of residuals, that it is found from; 0 = it is not.
         known: coherence and slopes where they are not found.
+        jumps: what noise makes of jumps matters.
+        averaged: rounds of a prediction, whose mean is taken: what shifts owe to chance is that of so many.
     """
     several = inputs.repeat(rounds, *(1,) * (inputs.dim() - 1))
-    sampled = _Samples(network, crossbars, several, samples, rounds=rounds, seed=seed, for_coherence=for_coherence)
+    sampled = _Samples(
+        network,
+        crossbars,
+        several,
+        samples,
+        rounds=rounds,
+        seed=seed,
+        for_coherence=for_coherence,
+        jumps=jumps,
+        averaged=averaged,
+    )
     sampled.walk()
     corrections = Corrections(
         factors=sampled.factors,
@@ -151,6 +165,8 @@ class _Samples(Carried):
         rounds: int,
         seed: int,
         for_coherence: tuple[int, int],
+        jumps: bool,
+        averaged: int,
     ) -> None:
         super().__init__(network, crossbars, inputs)
         still = torch.zeros_like(inputs)
@@ -168,9 +184,9 @@ class _Samples(Carried):
         self._driving: dict[Place, Tensor] = {}  # of arrays whose converters draw the errors
         self._seeds: dict[str, int] = {}  # of the devices of arrays with several reads
         self.power = inputs.new_zeros(rounds)
-        self._count, self._rounds = count, rounds
+        self._count, self._rounds, self._averaged = count, rounds, averaged
         self._generator = torch.Generator(inputs.device).manual_seed(seed)
-        self._jumps = jumps_matter(network)
+        self._jumps = jumps
         self._rare = any(
             is_rare(c) or saturates_alike(c.hardware) or reads_apart(c.hardware, c.map.n_in) for c in crossbars
         )
@@ -351,7 +367,8 @@ class _Samples(Carried):
             if self._count > 1:
                 apart, estimate = centre(residual)
                 std = stds(variance)
-                moved = shift_of(estimate, mean_square(apart) / self._count, std, mean, self._rounds)
+                chance = mean_square(apart) / self._count
+                moved = shift_of(estimate, chance, std, mean, self._rounds, averaged=self._averaged)
                 # E[y²] less the mean's square
                 square = spread * (1 - 1 / self._count) + off * off - moved * moved + 2 * mean * (estimate - moved)
                 if count:

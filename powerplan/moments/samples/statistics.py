@@ -46,11 +46,14 @@ def pooled_axes(value: Tensor) -> tuple[int, ...]:
     return tuple(range(value.dim())) if math.prod(value.shape[2:]) <= _FEW_ENTRIES else channel_axes(value)
 
 
-def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor, rounds: int = 1) -> Tensor:
+def shift_of(
+    estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor, rounds: int = 1, *, averaged: int = 1
+) -> Tensor:
     """Shift (N, *shape) of means, from its estimate and the variance of that.
 
     The part that a channel has in common, in standard deviations and in proportion to the means, is well known; what
-    entries deviate from it is made as large as their mean square is beyond chance.
+    entries deviate from it is made as large as their mean square is beyond chance, that of the mean of as many rounds
+    as are averaged in the end.
     """
     rows = len(estimate)
     std, mean = (x.expand(rows, *x.shape[1:]) for x in (std, mean))
@@ -63,7 +66,11 @@ def shift_of(estimate: Tensor, chance: Tensor, std: Tensor, mean: Tensor, rounds
     common = along(std, estimate, std)
     common = common + along(mean, (estimate - common) * mean, mean * mean)
     deviation = estimate - common
-    deviation *= (1 - ratio(chance, deviation * deviation, rounds)).clamp_(min=0).sqrt_()
+    by_chance = ratio(chance, deviation * deviation, rounds)
+    beyond = (1 - by_chance).clamp(min=0)
+    if averaged > 1:
+        beyond = beyond / (beyond + by_chance / averaged)
+    deviation *= beyond.sqrt_()
     return (common + deviation) * std.sign()
 
 

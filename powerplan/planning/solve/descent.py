@@ -5,7 +5,7 @@ proposal if it lowers log objective + Σ_r μ_r max(e_r, 0), with e_r = log(cons
 multipliers; else the next one is shorter. Nothing here asks how objective and constraints change with the gains: an
 error that rises again with a gain is as good as one that falls.
 
-Why: docs/decisions/optimisation.md [0340].
+Why: docs/decisions/optimisation.md [0638].
 """
 
 from __future__ import annotations

@@ -74,3 +74,29 @@ def test_errors_are_added_up_as_the_sweep_does() -> None:
     added = added_up(trace, directions, KeptSamples(), rounds=1, known=known)
     found = sweep(trace, directions, joint=False, biases=False, coherence=known.coherence, slopes=known.slopes)
     torch.testing.assert_close(added.variance, sum(source.variance for source in found.sources))
+
+
+def test_shifts_are_shrunk_by_the_chance_of_all_rounds() -> None:
+    """Deviations as large as their chance in one round: the mean of 64 rounds, each shrunk by the chance of all, is the
+    truth to a few parts in a hundred; shrunk by its own chance it is 1/√2 of it."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(1, 4096, generator=generator, dtype=torch.float64)
+    one, rounds = torch.ones_like(truth), 64
+    found = {
+        averaged: torch.stack(
+            [
+                shift_of(
+                    truth + torch.randn(truth.shape, generator=generator, dtype=truth.dtype),
+                    one,
+                    one,
+                    torch.zeros_like(one),
+                    averaged=averaged,
+                )
+                for _ in range(rounds)
+            ]
+        ).mean(0)
+        for averaged in (1, rounds)
+    }
+    along = {averaged: float((mean * truth).sum() / (truth * truth).sum()) for averaged, mean in found.items()}
+    assert along[rounds] == pytest.approx(1, abs=0.02)
+    assert along[1] == pytest.approx(0.5**0.5, abs=0.02)

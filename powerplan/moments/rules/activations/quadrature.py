@@ -124,15 +124,18 @@ class Quadrature(ActivationRule):
         return list(_Integrals.apply(self, order, mean, variance)[3:])  # type: ignore[no-untyped-call]
 
     @cached_property
-    def largest_jump(self) -> float:
-        """Of the function between -4 and 4, as a part of the range of its values there."""
-        parts = pieces(self.function, 4.0)
-        inner, step = parts.breaks[1:-1], 1e-9
+    def highest_step(self) -> float:
+        """The largest jump of the function between -4 and 4."""
+        inner, step = pieces(self.function, 4.0).breaks[1:-1], 1e-9
         jumps = (self.function(inner + step) - self.function(inner - step)).abs()
+        return _range(jumps[jumps.isfinite()])[1]
+
+    @cached_property
+    def largest_jump(self) -> float:
+        """The largest jump between -4 and 4 as a part of the range of the values there."""
         values = self.function(torch.linspace(-4, 4, 1025, dtype=torch.float64))
         low, high = _range(values[values.isfinite()])
-        largest = _range(jumps[jumps.isfinite()])[1]
-        return largest / (high - low) if high > low else 0.0
+        return self.highest_step / (high - low) if high > low else 0.0
 
     def holds(self, mean: Tensor, variance: Tensor) -> bool:
         """False where poles, or values at which the function is no number, are in reach of the noise of an entry."""
