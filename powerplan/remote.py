@@ -249,17 +249,27 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(answer: Any, hardware: Hardware, corners: Sequence[Hardware], target: Target) -> Plan:
-    """The engine's plan; what was asked is as it was asked here, not as it came back."""
+    """The engine's plan; what was asked is as it was asked here, not as it came back, but for what the plan chose."""
     from powerplan.planning import Corner, Plan
+    from powerplan.planning.settings import CHOICES
 
-    pairs = zip(corners, answer.corners, strict=True)
-    corner_values = tuple(_engine_value(Corner, answered, hardware=corner) for corner, answered in pairs)
-    return _engine_value(Plan, answer, target=target, hardware=hardware, corners=corner_values)
+    chosen = [name for name in answer.optimize if name in CHOICES]
+
+    def with_choice(asked: Hardware, answered: Any) -> Hardware:
+        return asked.replace(**{name: getattr(answered.hardware, name) for name in chosen})
+
+    corner_values = tuple(
+        _engine_value(Corner, answered, hardware=with_choice(corner, answered))
+        for corner, answered in zip(corners, answer.corners, strict=True)
+    )
+    kept = with_choice(hardware, answer)
+    return _engine_value(Plan, answer, target=target, hardware=kept, corners=corner_values)
 
 
 @cache
 def _engine_kinds() -> dict[str, type]:
     """The engine's classes of what stands within an answer, by the name that the client's have too."""
+    from powerplan.hardware.costs.breakdown import CostBreakdown
     from powerplan.hardware.tiling import LayerArrays
     from powerplan.planning import outcome
 
@@ -268,6 +278,7 @@ def _engine_kinds() -> dict[str, type]:
     return {
         **kinds,
         **spreads,
+        "CostBreakdown": CostBreakdown,
         "Gains": Gains,
         "LayerArrays": LayerArrays,
         "ArrayDrop": ArrayDrop,
