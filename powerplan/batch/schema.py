@@ -9,7 +9,7 @@ Why: docs/decisions/studies.md [0140].
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,6 @@ from powerplan.checks import whole_words
 from powerplan.examples import example_names
 from powerplan.hardware import Hardware
 from powerplan.hardware.by_layer import MOST_LAYERS, NONE, OneOrByLayer
-from powerplan.hardware.describe import described_fields
 from powerplan.hardware.fields import Numbers
 from powerplan.hardware.steps_text import allowed_steps
 from powerplan.network.reads import READS
@@ -285,7 +284,16 @@ def _one_target() -> Schema:
 
 def _units() -> list[str]:
     """Every unit that an axis can have."""
-    return sorted({unit for unit, _ in described_fields(Hardware).values()} | {"", "S", "V", "W", "s"})
+    return sorted(set(_units_in([_settings(), _targets(), hardware_fields()])))
+
+
+def _units_in(schema: Any) -> Iterator[str]:
+    """The unit of every number in a schema."""
+    if isinstance(schema, dict) and isinstance(schema.get("unit"), str):
+        yield schema["unit"]
+    elif isinstance(schema, dict | list):
+        for part in schema.values() if isinstance(schema, dict) else schema:
+            yield from _units_in(part)
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from study_values import study_values
 import powerplan as pp
 from powerplan.batch import Study, export
 from powerplan.batch.jobs import Job
+from powerplan.batch.schema import study_schema
 from powerplan.batch.table import rows
 from powerplan.batch.work import plan_options
 from powerplan.errors import InvalidInput
@@ -179,3 +181,29 @@ def test_what_is_at_its_default_has_no_part_in_the_key_of_a_job(small: Path, tmp
     network = pp.Network.load(small / "small.npz")
     assert plan_options(Job.from_json(old.to_json()), network) == {"optimize": ("conductance", "voltage"), "seed": 0}
     assert pp.Hardware.from_dict(Job.from_json(old.to_json()).hardware) == QUIET
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "number", "other"),
+    [
+        ("max_energy", "10pJ", 1e-11, "10s"),
+        ("max_latency", "400ns", 4e-7, "400m2"),
+        ("max_area", "3000um2", 3e-9, "3000um"),
+    ],
+)
+def test_limits_are_numbers_text_or_ranges(small: Path, setting: str, text: str, number: float, other: str) -> None:
+    limits = [text, 2 * number], {"from": text, "to": 4 * number, "points": 3}
+    for written, wanted in zip(limits, ([1, 2], [1, 2, 4]), strict=True):
+        values = study_values()
+        values["hardware"] = {"quiet": {"programming_noise_std": 1e-6, "adc_bits": 8, "costs": {"adc": 1e-12}}}
+        values["grid"] = {"target": {"max_nmse": 0.1}, "objective": "energy", setting: written}
+        asked = [point.settings[setting] for point in Study.from_dict(values, base=small).points]
+        assert asked == pytest.approx([number * each for each in wanted])
+    with pytest.raises(InvalidInput, match=rf"grid\.{setting}"):
+        Study.from_dict({**values, "grid": {**values["grid"], setting: [other]}}, base=small)
+
+
+def test_every_part_that_the_schema_refers_to_is_there() -> None:
+    schema = study_schema()
+    named = set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', json.dumps(schema)))
+    assert named <= schema["$defs"].keys()
