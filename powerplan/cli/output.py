@@ -45,6 +45,12 @@ _ADVICE = re.compile(r"\b(set|lower|raise)(\s+)hardware\.(\w+)(?:(\s+)to\s+(True
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+")
 #: a target in an error, by its class
 _TARGET = re.compile(r"\btarget\.(Max[A-Za-z]+)(?=: got)")
+#: bounds of a plan that an error is about, as Python has them, and their options
+_BOUNDS = {
+    "target.chips": "--chips",
+    "target.inputs": "--target-inputs",
+    **{f"max_{bound}": f"--max-{bound}" for bound in ("energy", "latency", "area")},
+}
 
 
 def with_options(text: str) -> str:
@@ -57,6 +63,8 @@ def with_options(text: str) -> str:
         value = value.strip("'") if value and value[0] == "'" else ""
         return f"{verb}{space}--{name}{more + value if value else ''}"
 
+    bound = text.partition(": got ")[0]
+    text = text.replace(bound, _BOUNDS[bound]) if bound in _BOUNDS else text
     return _TARGET.sub(lambda found: "--" + "-".join(_WORDS.findall(found[1])).lower(), _ADVICE.sub(option, text))
 
 

@@ -41,7 +41,8 @@ class Quantity(click.ParamType):
             values = tuple(parse_quantity(part, self.unit) for part in parts)
         except ValueError as error:
             kind = "numbers separated by commas: each " if self.many else ""
-            self.fail(f"got {value!r}; allowed: {kind}{described(self.unit)}. {error}")
+            reason = "" if described(self.unit) in str(error) else f" {error}"
+            self.fail(f"got {value!r}; allowed: {kind}{described(self.unit)}.{reason}")
         chat = ctx.find_object(Chat) if ctx is not None else None
         if chat is not None and self.about:
             chat.stated.note(self.about, all(part.rstrip().endswith(_CLEAR) for part in parts))

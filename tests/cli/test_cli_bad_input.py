@@ -120,10 +120,23 @@ def test_labels_that_do_not_fit(run: Callable[..., Result], files: Any, labels: 
         ("--max-nmse", "0", "--max-nmse: got 0.0"),
         ("--max-mse", "-1", "--max-mse: got -1.0"),
         ("--max-power", "nan", "--max-power: got nan"),
+        ("--max-output-mse", "0", "--max-output-mse: got 0.0"),
+        ("--max-flip-rate", "2", "--max-flip-rate: got 2.0"),
+        ("--max-mse", "much", "'--max-mse': got 'much'"),
     ],
 )
 def test_target_not_positive(run: Callable[..., Result], files: Any, option: str, value: str, message: str) -> None:
-    refused(run("plan", files.problem, option, value), message)
+    said = run("plan", files.problem, option, value)
+    refused(said, message)
+    assert "Max" not in said.stderr
+
+
+@pytest.mark.parametrize("option", ["--chips", "--target-inputs", "--max-energy", "--max-area"])
+def test_bounds_beside_the_target_are_named_as_options(run: Callable[..., Result], files: Any, option: str) -> None:
+    said = run("plan", files.problem, "--max-nmse", "1%", option, "0")
+    refused(said, f"{option}: got 0.0")
+    assert "target." not in said.stderr
+    assert "max_" not in said.stderr
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_targets_on_classes_are_shown_with_their_own_quantity(run: Callable[...,
     [
         (["--max-accuracy-drop", "1%"], "labels"),
         (["--max-flip-rate", "100%"], "--max-flip-rate: got 1.0"),
-        (["--max-output-mse", "0"], "MaxOutputMSE"),
+        (["--max-output-mse", "0"], "--max-output-mse: got 0.0"),
         (["--max-flip-rate", "1%", "--output-weights", "1,2,3"], "output_weights"),
         (["--max-nmse", "1%", "--output-weights", "1,2"], "output_weights"),
         (["--max-nmse", "1%", "--corner", "absent.toml"], "absent.toml"),

@@ -73,6 +73,28 @@ def test_cells_in_loops(kind: str) -> None:
     assert len(network.layer_names) == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "shape", "wanted"),
+    [
+        ("LSTM", "W", (1, 3 * WIDTH, INPUTS), (1, 4 * WIDTH, INPUTS)),
+        ("LSTM", "R", (1, 4 * WIDTH, WIDTH + 1), (1, 4 * WIDTH, WIDTH)),
+        ("LSTM", "B", (1, 4 * WIDTH), (1, 8 * WIDTH)),
+        ("LSTM", "peepholes", (1, 2 * WIDTH), (1, 3 * WIDTH)),
+        ("GRU", "W", (3 * WIDTH, INPUTS), (1, 3 * WIDTH, INPUTS)),
+        ("RNN", "R", (2, WIDTH, WIDTH), (1, WIDTH, WIDTH)),
+    ],
+)
+def test_weights_of_wrong_sizes_are_named(
+    kind: str, name: str, shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    with pytest.raises(pp.InvalidInput) as refused:
+        pp.from_onnx(model(kind, inputs={name: np.ones(shape)}))
+    (violation,) = refused.value.violations
+    assert violation.field == f"node 'layer'.{name[0].upper()}"
+    assert str(shape) in str(violation.value)
+    assert str(wanted) in violation.allowed
+
+
 def test_a_layer_of_relus() -> None:
     module = Recurrent("RNN", "last", nonlinearity="relu")
     compare(export(module, (STEPS, INPUTS)), (STEPS, INPUTS))

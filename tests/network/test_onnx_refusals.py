@@ -47,6 +47,19 @@ def external(location: str, **entries: str) -> onnx.TensorProto:
     return tensor
 
 
+def test_outputs_and_inputs_need_no_declared_shape() -> None:
+    """Runtimes do not need them: that of an output is found, that of an input asked for."""
+    inputs = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    for part in ("output", "input"):
+        model = proto()
+        getattr(model.graph, part)[0].type.tensor_type.ClearField("shape")
+        asked = {"input_shape": (6,)} if part == "input" else {}
+        network = pp.from_onnx(model.SerializeToString(), **asked)
+        np.testing.assert_allclose(network(inputs), inputs @ W, rtol=1e-5, atol=1e-5)
+    with pytest.raises(pp.InvalidInput, match="give input_shape"):
+        pp.from_onnx(model.SerializeToString())
+
+
 THEN = helper.make_graph([], "then", [], [helper.make_tensor_value_info("w", TensorProto.FLOAT, [6, 6])])
 LOOP = [helper.make_node("Add", ["b", "x"], ["a"], "one"), helper.make_node("MatMul", ["a", "w"], ["b"], "two")]
 LOOP.append(helper.make_node("Relu", ["b"], ["y"], "three"))

@@ -143,6 +143,38 @@ def test_what_cannot_be_kept_is_refused(function: Callable[[torch.Tensor], Any],
     assert "unsupported=" not in str(refusal.value)  # it is offered only where it works
 
 
+@pytest.mark.parametrize(
+    ("function", "only"),
+    [
+        (lambda x: torch.searchsorted(torch.linspace(-1, 1, 5), x).float(), True),
+        (lambda x: F.one_hot(x.argmax(-1), 6).float(), True),
+        (lambda x: torch.fft.fft(x).abs(), False),
+    ],
+)
+def test_the_offer_says_what_can_be_done_with_such_a_network(
+    function: Callable[[torch.Tensor], torch.Tensor], only: bool
+) -> None:
+    """Predictions take kept calls that follow their derivative; others are simulated."""
+
+    class Part(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return function(x)
+
+    module = nn.Sequential(nn.Linear(4, 6), Part(), nn.Linear(6, 3))
+    with pytest.raises(UnsupportedOperation, match="unsupported='digital'") as refusal:
+        from_torch(module, (4,))
+    assert ("only be simulated" in str(refusal.value)) is only
+    network, hardware = from_torch(module, (4,), unsupported="digital"), pp.Hardware(programming_noise_std=1e-6)
+    inputs = np.random.default_rng(0).normal(size=(3, 4))
+    gains = pp.Gains.full_range(network, hardware, inputs)
+    assert pp.simulate(network, hardware, gains, inputs, draws=2).mse > 0
+    if only:
+        with pytest.raises(UnsupportedOperation, match="it jumps"):
+            pp.predict(network, hardware, gains, inputs)
+    else:
+        assert pp.predict(network, hardware, gains, inputs).mse > 0
+
+
 def test_what_torch_prints_of_a_refused_graph_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnsupportedOperation):
         from_torch(trained(Branching.Part()), (4,))

@@ -22,7 +22,7 @@ from powerplan.network.onnx_import.tensors import Tensors
 from powerplan.network.refusals import NO_MODEL, refusal
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 #: opsets whose operators are known; the newest is that of onnx where it is older
 OLDEST_OPSET, NEWEST_OPSET = 7, 26
@@ -302,14 +302,31 @@ def _sorted(graph: GraphProto, start: str) -> tuple[NodeProto, ...]:
 
 
 def _check_structure(proto: ModelProto) -> None:
-    """What onnx itself checks: attributes, numbers of inputs and outputs, types."""
+    """What onnx itself checks: attributes, numbers of inputs and outputs, types.
+
+    It insists on shapes of inputs and outputs, which runtimes do not need: those that are missing are a number's to it.
+    """
     import onnx
 
+    shapeless = [value for value in (*proto.graph.input, *proto.graph.output) if _has_no_shape(value)]
+    declared = [(value, onnx.TypeProto()) for value in shapeless]
+    for value, before in declared:
+        before.CopyFrom(value.type)
+        value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+        value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except Exception as error:  # onnx raises several kinds, all about the model
         reason = show(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 300)
         raise CorruptFile.of("model", "a malformed model", "what onnx.checker accepts", f"It says {reason}.") from None
+    for value, before in declared:
+        value.type.CopyFrom(before)
+
+
+def _has_no_shape(value: ValueInfoProto) -> bool:
+    """True for a tensor, or a value without a type, of no declared shape."""
+    kind = value.type.WhichOneof("value")
+    return kind is None or (kind == "tensor_type" and not value.type.tensor_type.HasField("shape"))
 
 
 def attributes_of(node: NodeProto) -> Iterator[tuple[str, Any]]:

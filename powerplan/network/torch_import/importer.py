@@ -25,9 +25,11 @@ from powerplan.network.graph import Network
 from powerplan.network.node import as_shape
 from powerplan.network.ops import Shape
 from powerplan.network.reads import READS
+from powerplan.network.slopes import op_slope_explains
 from powerplan.network.torch_import.copying import copied, evaluation_copy, unwrapped
 from powerplan.network.torch_import.exporting import field_of, is_layer
 from powerplan.network.torch_import.source import Source
+from powerplan.network.torch_import.torch_call import TorchCall
 
 #: largest difference to the module, relative to its largest output, by the precision it is run in
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-7}
@@ -103,9 +105,10 @@ def from_torch(
         except UnsupportedOperation as error:
             if constants and hasattr(error, "fails"):
                 raise _with_constants(error, constants) from error.__cause__
-            if source.keep or not hasattr(error, "path") or not _can_be_kept(source):
+            kept = _kept(source) if not source.keep and hasattr(error, "path") else None
+            if kept is None:
                 raise
-            raise _with_offer(error) from error.__cause__
+            raise _with_offer(error, kept) from error.__cause__
     return network if analog is None and digital is None else network.with_analog(analog, digital)
 
 
@@ -116,17 +119,21 @@ def _checked(source: Source) -> Network:
     return network
 
 
-def _can_be_kept(source: Source) -> bool:
-    """Whether the module can be imported if the parts that are refused are kept as they are."""
+def _kept(source: Source) -> Network | None:
+    """The network of a module whose refused parts are kept as they are; None if it cannot be imported so."""
     try:
-        _checked(replace(source, module=copied(source.module), keep=True))
+        return _checked(replace(source, module=copied(source.module), keep=True))
     except InvalidInput:
-        return False
-    return True
+        return None
 
 
-def _with_offer(error: UnsupportedOperation) -> UnsupportedOperation:
-    offer = "Or keep the module it is in, with unsupported='digital': such a network cannot be saved or sent."
+def _with_offer(error: UnsupportedOperation, kept: Network) -> UnsupportedOperation:
+    """The error with the offer to keep the parts that are refused, and what can be done with such a network."""
+    noisy = [node.op for node in kept.nodes if node.name in kept.noisy and isinstance(node.op, TorchCall)]
+    offer = "Or keep the module it is in, with unsupported='digital': such a network cannot be saved or sent"
+    if not all(map(op_slope_explains, noisy)):
+        offer += ", and only be simulated: the module jumps, or has no derivative, behind a crossbar"
+    offer += "."
     return UnsupportedOperation(*(replace(v, advice=f"{v.advice} {offer}") for v in error.violations))
 
 

@@ -238,7 +238,8 @@ class Bound(Target):
 
     def __post_init__(self) -> None:
         check = Checker("target.")
-        if check.number(type(self).__name__, self.value, above=0):
+        advice = "Give the largest value that you accept."
+        if check.number(type(self).__name__, self.value, above=0, advice=advice):
             object.__setattr__(self, "value", float(self.value))
         check.done()
         self._take_parts()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from powerplan.checks import Checker
 from powerplan.network.onnx_import.call import Call
 from powerplan.network.onnx_import.constants import Rule
 from powerplan.network.onnx_import.rules import elementwise
@@ -102,6 +103,8 @@ def recurrent(
     if sequence.merged or len(sequence.shape) != 2 or sequence.batch != (0 if batch_first else 1):
         raise Refused("its input must be (length, batch, width), or (batch, length, width) with layout=1")
     _check_lengths(lengths, sequence.shape[0])
+    sizes = len(directions), len(layer.gates), sequence.shape[-1], call.get("hidden_size")
+    _check_sizes(*sizes, W=inputs, R=hidden, B=biases, P=peepholes)
     sequence = replace(sequence, batch=0)
     starts = [_by_direction(s, batch_first) for s in ((start, cells) if call.op_type == "LSTM" else (start,))]
     values, functions = list[Value](), _functions(call, layer)
@@ -124,6 +127,26 @@ def recurrent(
     length, width = values[0].shape
     whole = both.apply(Reshape(shape=(length, len(values), width)), batch=0 if batch_first else 2, name="values")
     return whole, *(replace(stacked(rows, "last"), batch=0 if batch_first else 1) for rows in last)
+
+
+def _check_sizes(directions: int, gates: int, inputs: int, width: int | None, **weights: Any) -> None:
+    """Refuse weights that do not fit the input, the number of gates or each other."""
+    arrays = {name: array(weight) for name, weight in weights.items() if weight is not None}
+    width = width or (arrays["R"].shape[-1] if arrays["R"].ndim else 1)
+    rows = gates * width
+    wanted = {
+        "W": ((directions, rows, inputs), f"(directions, {gates} · hidden size, width of the input)"),
+        "R": ((directions, rows, width), f"(directions, {gates} · hidden size, hidden size)"),
+        "B": ((directions, 2 * rows), f"(directions, {2 * gates} · hidden size)"),
+        "P": ((directions, 3 * width), "(directions, 3 · hidden size)"),
+    }
+    check = Checker()
+    for name, weight in arrays.items():
+        shape, words = wanted[name]
+        if weight.shape != shape:
+            allowed = f"an array of shape {shape}: {words}"
+            check.fail(name, f"shape {weight.shape}", allowed, "Export the model again: a runtime refuses this weight.")
+    check.done()
 
 
 def _check_lengths(lengths: Any, length: int) -> None:
