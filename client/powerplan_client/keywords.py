@@ -55,10 +55,10 @@ class PlanKeywords(PredictionKeywords, total=False):
     granularity: Gains that are free: one for the network, one per layer, a conductance per column (output of a layer),
         or signal: a voltage per row, with the inverse in its stored weights. Signal needs both gains free. Allowed: one
         of 'network', 'layer', 'column', 'signal'. Default: layer.
-    optimize: What is free: conductance gains, voltage gains (need read or row noise) and, for every layer, adc_bits and
-        dac_bits (need conversion energies that depend on bits), adc_headroom and columns_per_adc (need costs). Allowed:
-        'conductance' or 'voltage' or 'adc_bits' or 'dac_bits' or 'adc_headroom' or 'columns_per_adc', one or several.
-        Default: conductance.
+    optimize: What is free: conductance gains, voltage gains (need read or row noise) and, for every layer beside gains
+        of one kind at least, adc_bits and dac_bits (need conversion energies that depend on bits), adc_headroom and
+        columns_per_adc (need costs). Allowed: 'conductance' or 'voltage' or 'adc_bits' or 'dac_bits' or 'adc_headroom'
+        or 'columns_per_adc', one or several. Default: conductance.
     objective: What is minimised, for hardware with costs: energy, latency or area of an inference, power (energy over
         latency) or energy_delay (energy times latency). Allowed: one of 'energy', 'power', 'latency', 'energy_delay',
         'area'. Default: energy if converters are free, else the power of the arrays.

@@ -35,6 +35,7 @@ from powerplan.planning.settings import BITS, PlanSettings, Progress
 from powerplan.planning.targets import Target
 from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.plausibility import question
+from powerplan.settings import named
 
 if TYPE_CHECKING:
     from powerplan.planning.plan_value import Plan
@@ -133,7 +134,9 @@ class Session:
         """The same for gains alone, with these values of every layer by field of the hardware."""
         hardwares = [p.hardware.replace(**fields) if fields else p.hardware for p in self.predictors]
         objective = self.settings.objective or "energy"
-        settings = replace(self.settings, optimize=self.settings.free_gains, objective=objective, corners=hardwares[1:])
+        bits = {name: named(PlanSettings)[name].default for name in ("least_bits", "most_bits")}
+        gains = self.settings.free_gains
+        settings = replace(self.settings, optimize=gains, objective=objective, corners=hardwares[1:], **bits)
         return Session.of(self.predictor.original, hardwares[0], self.inputs, settings)
 
     @property

@@ -59,8 +59,9 @@ class PlanSettings(PredictionSettings):
     optimize: Sequence[str] = setting(
         Names((*QUANTITIES, *CHOICES)),
         ("conductance",),
-        "What is free: conductance gains, voltage gains (need read or row noise) and, for every layer, adc_bits and "
-        "dac_bits (need conversion energies that depend on bits), adc_headroom and columns_per_adc (need costs).",
+        "What is free: conductance gains, voltage gains (need read or row noise) and, for every layer beside gains of "
+        "one kind at least, adc_bits and dac_bits (need conversion energies that depend on bits), adc_headroom and "
+        "columns_per_adc (need costs).",
     )
     objective: str | None = setting(
         Choice(COST_OBJECTIVES),
@@ -175,11 +176,30 @@ class PlanSettings(PredictionSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "corners", check_corners(self.corners))
+        self._check_free()
+
+    def _check_free(self) -> None:
+        """Refuse bits without gains to meet the target with, and settings without effect beside what is free."""
+        check = Checker()
+        if not self.free_gains:
+            allowed = "with 'conductance' or 'voltage': what is chosen is compared with gains on the target"
+            check.fail(
+                "optimize", self.optimize, allowed, "Add one of them; predict tells what bits do at given gains."
+            )
+        for kind in self.free_gains:
+            if getattr(self, kind) is not None:
+                allowed = f"only without {kind!r} in optimize, where these gains are held"
+                check.fail(kind, getattr(self, kind), allowed, f"Leave out {kind}, or free something else.")
+        for row in () if any(kind in BITS for kind in self.optimize) else table(type(self)):
+            value = getattr(self, row.name)
+            if row.name in ("least_bits", "most_bits") and value != row.default:
+                check.fail(row.name, value, "only with 'adc_bits' or 'dac_bits' in optimize", "Free one of them.")
+        check.done()
 
     @property
     def free_gains(self) -> tuple[str, ...]:
-        """The kinds of gains that are free; beside bits alone the conductances are."""
-        return tuple(kind for kind in self.optimize if kind in QUANTITIES) or ("conductance",)
+        """The kinds of gains that are free."""
+        return tuple(kind for kind in self.optimize if kind in QUANTITIES)
 
     @property
     def free_choices(self) -> tuple[str, ...]:

@@ -377,7 +377,7 @@ class PlanSettings(_message.Message):
     """Largest area in square metres, besides the target, > 0. Default: no limit."""
     @_builtins.property
     def optimize(self) -> _containers.RepeatedScalarFieldContainer[_gains_pb2.GainKind.ValueType]:
-        """The gains that are free, and bits of converters; the others are held. Default: conductance."""
+        """What is free: gains of one kind at least, and options of layers such as bits. The others are held. Default: conductance."""
 
     @_builtins.property
     def held_conductance_siemens(self) -> _containers.RepeatedCompositeFieldContainer[_gains_pb2.Gain]:

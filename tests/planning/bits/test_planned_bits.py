@@ -97,6 +97,11 @@ def test_explanations_tell_what_other_bits_would_do(
         ({"costs": None}, {}, r"optimize: .*without hardware\.costs"),
         ({"costs": {"adc": 1e-12}}, {}, r"optimize: .*only where the energy of a conversion depends on its bits"),
         ({}, {"least_bits": 8, "most_bits": 6}, r"most_bits: got 6; allowed: at least 8"),
+        ({}, {"optimize": "adc_bits"}, r"optimize: got \('adc_bits',\); allowed: with 'conductance' or 'voltage'"),
+        ({}, {"optimize": ("adc_headroom", "columns_per_adc")}, r"optimize: .*; allowed: with 'conductance'"),
+        ({}, {"conductance": (3e-4, 3e-4)}, r"conductance: .*only without 'conductance' in optimize"),
+        ({}, {"optimize": "conductance", "least_bits": 5}, r"least_bits: got 5; allowed: only with 'adc_bits'"),
+        ({}, {"optimize": ("conductance", "adc_headroom"), "most_bits": 8}, r"most_bits: got 8; allowed: only with"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(
