@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from powerplan.batch.naming import setting
 from powerplan.batch.points import plan_defaults
@@ -19,6 +19,10 @@ from powerplan.batch.targets import parts_of
 from powerplan.checks import choice
 from powerplan.errors import MissingExtra
 from powerplan.files import write_bytes
+from powerplan.planning.settings import CHOICES
+
+if TYPE_CHECKING:
+    from powerplan.planning import Plan
 
 #: suffix -> writer of rows
 FORMATS = (".csv", ".parquet", ".json")
@@ -45,6 +49,8 @@ _RESULTS: dict[str, Callable[[Any], Any]] = {
     "baseline_power_W": lambda plan: plan.baseline_power,
     "baseline_mse": lambda plan: plan.baseline_mse,
     "saving": lambda plan: plan.saving,
+    "choice_gap": lambda plan: plan.bits and plan.bits.gap,
+    "steps_gap": lambda plan: plan.discrete and plan.discrete.gap,
     "best_reachable": lambda plan: plan.termination.best_reachable,
     "kkt_residual": lambda plan: plan.certificate and plan.certificate.kkt_residual,
     "target_price": lambda plan: plan.shadow_prices and plan.shadow_prices.target,
@@ -88,8 +94,10 @@ def rows(result: StudyResult, *, times: bool = False) -> list[dict[str, Any]]:
     """
     overrides, more = _override_axes(result.points), _further_settings(result.points)
     parts = [part for part in PARTS if any(part in point.settings["target"] for point in result.points)]
-    table = [_row(point, overrides, more, parts=parts, times=times) for point in result.points]
-    for name in (*overrides, *more):
+    free = {kind for point in result.points for kind in point.settings["optimize"].split("+")}
+    chosen = {f"chosen_{kind}": kind for kind in CHOICES if kind in free}
+    table = [_row(point, overrides, more, parts=parts, chosen=chosen, times=times) for point in result.points]
+    for name in (*overrides, *more, *chosen):
         if any(isinstance(row[name], list | tuple) for row in table):  # one type per column: lists as text
             for row in table:
                 row[name] = None if row[name] is None else json.dumps(row[name])
@@ -106,8 +114,20 @@ def _override_axes(points: Sequence[PointResult]) -> list[str]:
     return list(dict.fromkeys(f"override.{field}" for point in points for field in point.settings["override"]))
 
 
+def _chosen(plan: Plan, kind: str) -> list[float] | None:
+    """What a plan chose of every layer, such as its bits; None where it was not free."""
+    layers = plan.hardware.of_layers(plan.prediction.layer_names) if kind in plan.optimize else None
+    return None if layers is None else [getattr(layer, kind) for layer in layers]
+
+
 def _row(
-    point: PointResult, overrides: Sequence[str], more: Sequence[str], *, parts: Sequence[str], times: bool
+    point: PointResult,
+    overrides: Sequence[str],
+    more: Sequence[str],
+    *,
+    parts: Sequence[str],
+    chosen: Mapping[str, str],
+    times: bool,
 ) -> dict[str, Any]:
     kind, value, further = parts_of(point.settings["target"])
     plan = point.plan
@@ -119,6 +139,7 @@ def _row(
     row |= {name: point.settings[name] for name in _SETTINGS[3:]}
     row |= {name: point.settings[name] for name in more}
     row["state"] = point.state.value
+    row |= {name: None if plan is None else _chosen(plan, kind) for name, kind in chosen.items()}
     row |= {name: None if plan is None else _finite(get(plan)) for name, get in _RESULTS.items()}
     row["failure"] = point.failure.code if point.failure else None
     row["message"] = point.failure.message if point.failure else None
@@ -182,7 +203,7 @@ def _parquet(table: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _type(pa: Any, name: str, values: Sequence[Any]) -> Any:
     """Type of a column, also where no point has a value."""
-    if name in ("outcome", "network", "inputs", "hardware", "failure", "message"):
+    if name in ("outcome", "network", "inputs", "hardware", "failure", "message") or name.startswith("chosen_"):
         return pa.string()
     if name in _RESULTS or any(isinstance(value, float) for value in values):
         return pa.float64()

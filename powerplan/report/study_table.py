@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -58,6 +58,10 @@ class Summary:
     points: int
 
 
+#: name, numbers or not, and the cell of a point
+Column: TypeAlias = tuple[str, bool, Callable[[PointResult], Cell]]
+
+
 def point_table(
     study: StudyResult, anchors: Mapping[int, str]
 ) -> tuple[tuple[tuple[str, bool], ...], tuple[tuple[Cell, ...], ...]]:
@@ -74,7 +78,7 @@ def point_table(
         return Cell(text=place or without_paths(point.name), key=place, link=anchors.get(id(point), ""))
 
     # power and error first: a phone shows four columns
-    columns: list[tuple[str, bool, Callable[[PointResult], Cell]]] = [
+    columns: list[Column] = [
         ("Point", False, first),
         ("Power", True, lambda point: _number(point, lambda p: p.power, lambda v: si(v, "W"))),
         ("NMSE", True, lambda point: _number(point, lambda p: p.nmse, percent)),
@@ -88,13 +92,7 @@ def point_table(
     if any(axis.startswith(OVERRIDE + "array_") for axis in axes):
         columns.append(("Arrays", True, partial(_count_cell, count=lambda plan: plan.array_count)))
         columns.append(("Conversions", True, partial(_count_cell, count=lambda plan: plan.conversions)))
-    plans = [point.plan for point in study.points if point.plan is not None]
-    if any(plan.costs is not None for plan in plans):
-        columns.append(("Energy with costs", True, lambda point: _cost(point, lambda costs: costs.energy, "J")))
-        columns.append(("Latency", True, lambda point: _cost(point, lambda costs: costs.latency, "s")))
-    for kind in CHOICES:
-        if any(kind in plan.optimize for plan in plans):
-            columns.append((f"Chosen {kind.replace('_', ' ')}", False, partial(_chosen_cell, kind=kind)))
+    columns += _of_costs([point.plan for point in study.points if point.plan is not None])
     columns += [(axis_name(axis), False, partial(_setting_cell, axis=axis)) for axis in axes]
     columns.append(("Outcome", False, _outcome_cell))
     if timed:
@@ -105,6 +103,18 @@ def point_table(
         tuple((name, number) for name, number, _ in columns),
         tuple(tuple(cell(point) for _, _, cell in columns) for point in study.points),
     )
+
+
+def _of_costs(plans: Sequence[Plan]) -> Iterator[Column]:
+    """Columns of costs and of what was chosen of converters, where plans have any."""
+    if any(plan.costs is not None for plan in plans):
+        yield "Energy with costs", True, lambda point: _cost(point, lambda costs: costs.energy, "J")
+        yield "Latency", True, lambda point: _cost(point, lambda costs: costs.latency, "s")
+    for kind in CHOICES:
+        if any(kind in plan.optimize for plan in plans):
+            yield f"Chosen {kind.replace('_', ' ')}", False, partial(_chosen_cell, kind=kind)
+    if any(plan.bits is not None for plan in plans):
+        yield "Gap of the choice", True, _gap_cell
 
 
 def _saving_cell(point: PointResult) -> Cell:
@@ -130,6 +140,10 @@ def _cost(point: PointResult, value: Callable[[CostBreakdown], float], unit: str
 
 def _chosen_cell(point: PointResult, *, kind: str) -> Cell:
     return Cell(text="–" if point.plan is None else chosen_text(point.plan, kind))
+
+
+def _gap_cell(point: PointResult) -> Cell:
+    return _number(point, lambda plan: None if plan.bits is None else plan.bits.gap, percent)
 
 
 def _count_cell(point: PointResult, *, count: Callable[[Plan], int | None]) -> Cell:

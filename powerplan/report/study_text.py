@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from powerplan.batch.results import StudyResult
 from powerplan.planning import Plan
+from powerplan.planning.settings import CHOICES
 from powerplan.report.planned_error import SOME_NMSE, error_name, part_text
-from powerplan.report.quantities import asked_text, predicted_nmse, saving_cell, simulated_nmse
+from powerplan.report.quantities import asked_text, chosen_text, predicted_nmse, saving_cell, simulated_nmse
 from powerplan.report.text import columns
 from powerplan.units import si
 
 _COLUMNS = (
-    *("point", "target", "power", "energy", "with costs", "saving", "predicted NMSE", "simulated NMSE"),
-    *(SOME_NMSE, "arrays", "conversions", "outcome"),
+    *("point", "target", "power", "energy", "with costs", "saving"),
+    *CHOICES,
+    *("predicted NMSE", "simulated NMSE", SOME_NMSE, "arrays", "conversions", "outcome"),
 )
 #: columns only where a point has them, and only where points differ in them
-_IF_ANY, _IF_DIFFERENT = ("with costs", "simulated NMSE", SOME_NMSE), ("arrays", "conversions")
+_IF_ANY, _IF_DIFFERENT = ("with costs", *CHOICES, "simulated NMSE", SOME_NMSE), ("arrays", "conversions")
 
 
 def study_table(study: StudyResult) -> str:
     """A row per point in the order of the study: target, power, energy, saving, NMSE; below it what has none, why.
 
-    Costs, simulations, parts of the chips, arrays and conversions have columns where there is something to tell.
+    Costs, converters that were chosen, simulations, parts of the chips, arrays and conversions have columns where there
+    is something to tell.
     """
     rows: list[dict[str, str]] = []
     reasons: list[str] = []
@@ -55,6 +58,7 @@ def _cells(plan: Plan) -> dict[str, str]:
         cells |= {"with costs": si(plan.costs.energy, "J")} if plan.costs else {}
     if plan.saving is not None:
         cells["saving"] = saving_cell(plan.saving, plan.objective)
+    cells |= {kind: chosen_text(plan, kind) for kind in plan.optimize if kind in CHOICES}
     if plan.array_count is not None and plan.conversions is not None:
         cells |= {"arrays": str(plan.array_count), "conversions": str(plan.conversions)}
     if plan.verification is not None:

@@ -19,6 +19,7 @@ from powerplan.batch.schema import study_schema
 from powerplan.batch.table import rows
 from powerplan.batch.work import plan_options
 from powerplan.errors import InvalidInput
+from powerplan.report.study_table import point_table
 
 pytestmark = pytest.mark.usefixtures("workers_in_threads")
 
@@ -207,3 +208,31 @@ def test_every_part_that_the_schema_refers_to_is_there() -> None:
     schema = study_schema()
     named = set(re.findall(r'"\$ref": "#/\$defs/([^"]+)"', json.dumps(schema)))
     assert named <= schema["$defs"].keys()
+
+
+def test_what_plans_choose_of_converters_has_columns(small: Path, tmp_path: Path) -> None:
+    values = study_values()
+    values["hardware"] = {
+        "quiet": {"programming_noise_std": 1e-6, "adc_bits": 8, "costs": {"adc": {"type": "capacitor"}}}
+    }
+    free = "conductance+adc_bits+adc_headroom+columns_per_adc"
+    values["grid"] = {"target": {"max_nmse": 0.1}, "optimize": ["conductance", free]}
+    result = Study.from_dict(values, base=small).run(folder=tmp_path / "study", workers=1)
+    held, chosen = rows(result)
+    plan = result.points[1].plan
+    assert plan is not None
+    assert plan.bits is not None
+    assert {name for name in chosen if name.startswith("chosen_")} == {
+        *("chosen_adc_bits", "chosen_adc_headroom", "chosen_columns_per_adc")
+    }
+    for kind in ("adc_bits", "adc_headroom", "columns_per_adc"):
+        assert json.loads(chosen[f"chosen_{kind}"]) == list(getattr(plan.hardware, kind))
+        assert held[f"chosen_{kind}"] is None
+    assert (held["choice_gap"], chosen["choice_gap"]) == (None, plan.bits.gap)
+    for suffix in ("csv", "json", "parquet"):
+        export(result, tmp_path / f"table.{suffix}")
+    header = next(line for line in result.table().splitlines() if line.startswith("point"))
+    assert " adc_bits  " in header
+    columns, (_, row) = point_table(result, {})
+    gap = row[[name for name, _ in columns].index("Gap of the choice")]
+    assert float(gap.key) == pytest.approx(plan.bits.gap, rel=1e-5)
