@@ -63,9 +63,10 @@ def case(layers: int = 2, **fields: Any) -> tuple[pp.Network, pp.Hardware, pp.Ga
 )
 def test_predictions_agree_with_simulations(fields: dict[str, Any], method: str) -> None:
     network, hardware, gains, inputs = case(**fields)
-    predicted = pp.predict(network, hardware, gains, inputs, method=method)
-    simulated = pp.simulate(network, hardware, gains, inputs, draws=2000)
-    assert predicted.mse == pytest.approx(simulated.mse, rel=0.03, abs=3 * simulated.mse_standard_error)
+    predicted = pp.predict(network, hardware, gains, inputs, method=method, sampling_error=0.04)  # rare stuck devices
+    simulated = pp.simulate(network, hardware, gains, inputs, draws=2000, relative_standard_error=0.0115)
+    error = np.hypot(predicted.mse_standard_error, simulated.mse_standard_error)
+    assert predicted.mse == pytest.approx(simulated.mse, rel=0.03, abs=3 * error)
     assert predicted.power == pytest.approx(simulated.power, rel=0.01)
 
 

@@ -179,9 +179,8 @@ def test_a_thousand_points_stay_a_readable_file(make_study: Callable[..., StudyR
     page = report_html(study)
     assert time.process_time() - started < 20
     assert len(page.encode()) < 2_000_000
-    tree = parse(page)
-    assert len([e for e in elements(tree, "svg") if e.attrib.get("class") == "chart"]) == 24 + 1
-    assert "more combinations are in the table" in plain(page)
+    assert page.count('<svg class="chart"') == 24 + 1
+    assert "more combinations are in the table" in page
 
 
 def test_many_plans_are_read_one_at_a_time_and_reported_alike(

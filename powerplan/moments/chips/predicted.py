@@ -120,36 +120,35 @@ class PredictedSpread(Spread):
 
     Attributes:
         form: the distribution.
-        wider: it, with its standard deviation one standard error larger.
+        std_error: standard error of its standard deviation, as a part of it.
         relative_error: standard error of the whole, as a part of it.
     """
 
     form: QuadraticForm
-    wider: QuadraticForm
+    std_error: float
     relative_error: float
 
     @classmethod
     def of(cls, form: QuadraticForm, std_error: float, relative_error: float) -> PredictedSpread:
         """With its standard error, and that of its standard deviation, each as a part of it."""
-        error, wider = math.hypot(std_error, relative_error) * form.std, form.stretched(1 + std_error)
         return cls(
             mean=form.mean,
             std=form.std,
-            std_standard_error=error,
+            std_standard_error=math.hypot(std_error, relative_error) * form.std,
             form=form,
-            wider=wider,
+            std_error=std_error,
             relative_error=relative_error,
         )
 
     def _scaled(self, factor: float) -> dict[str, Any]:
-        return {"form": self.form.scaled(factor), "wider": self.wider.scaled(factor)}
+        return {"form": self.form.scaled(factor)}
 
     def _quantile(self, probability: float) -> float:
         return max(self.form.quantile(probability), 0.0)
 
     def _quantile_interval(self, probability: float) -> tuple[float, float]:
         at = self._quantile(probability)
-        error = 1.96 * math.hypot(self.wider.quantile(probability) - at, self.relative_error * at)
+        error = 1.96 * math.hypot(self.std_error * (at - self.mean), self.relative_error * at)
         return max(at - error, 0.0), at + error
 
     def _yield_at(self, bound: float) -> float:
@@ -158,5 +157,6 @@ class PredictedSpread(Spread):
     def _yield_interval(self, bound: float) -> tuple[float, float]:
         at = self.form.cdf(bound)
         moved = max(abs(self.form.cdf(bound / (1 + sign * self.relative_error)) - at) for sign in (1, -1))
-        error = 1.96 * math.hypot(self.wider.cdf(bound) - at, moved)
+        wider = self.form.cdf(self.mean + (bound - self.mean) / (1 + self.std_error))
+        error = 1.96 * math.hypot(wider - at, moved)
         return max(at - error, 0.0), min(at + error, 1.0)

@@ -58,6 +58,11 @@ class QuadraticForm:
         """Standard deviation."""
         return math.sqrt(self.cumulant(2))
 
+    @cached_property
+    def _quantiles(self) -> dict[float, float]:
+        """Those that were asked for, by probability: an interval and a table ask again."""
+        return {}
+
     def scaled(self, factor: float) -> QuadraticForm:
         """The distribution of Q times a positive factor."""
         return replace(self, weights=factor * self.weights, constant=factor * self.constant)
@@ -106,10 +111,13 @@ class QuadraticForm:
         """The value that Q exceeds with the probability 1 − ``probability``, which is between 0 and 1."""
         if not len(self.weights):
             return self.constant
-        low, high = self.constant, self.mean + self.std
-        while self.tail(high) > 1 - probability:
-            low, high = high, high + 2 * (high - self.constant)
-        return float(optimize.brentq(lambda x: self.cdf(x) - probability, low, high, xtol=1e-8 * self.std, rtol=1e-8))
+        if probability not in self._quantiles:
+            low, high = self.constant, self.mean + self.std
+            while self.tail(high) > 1 - probability:
+                low, high = high, high + 2 * (high - self.constant)
+            found = optimize.brentq(lambda x: self.cdf(x) - probability, low, high, xtol=1e-8 * self.std, rtol=1e-8)
+            self._quantiles[probability] = float(found)
+        return self._quantiles[probability]
 
     def _least(self, weights: np.ndarray, beyond: float, *, above: bool) -> float:
         """Where |exp(K(s) − s x)/s| is least, between 0 and the first pole or below 0."""

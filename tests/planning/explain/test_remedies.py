@@ -109,20 +109,18 @@ def reaches(hardware: pp.Hardware, target: object, options: dict[str, object], n
 
 
 @pytest.mark.filterwarnings("ignore::powerplan.errors.PlausibilityWarning")
-@pytest.mark.parametrize("weights", [1, 2])
-def test_advice_from_random_samples_holds_for_the_seeds_of_a_plan(weights: int) -> None:
+def test_advice_from_random_samples_holds_for_the_seed_of_a_plan() -> None:
     """Rates of changed classes with rare stuck devices scatter by a quarter between seeds where they are small."""
-    rng = np.random.default_rng(weights)
+    rng = np.random.default_rng(1)
     network = pp.Network.mlp([rng.normal(size=(8, 6)) * 0.5, rng.normal(size=(3, 8)) * 0.5])
     hardware, target, _ = CASES["changed classes"]
-    for seed in (5,):
-        options = {"seed": seed}
-        end = pp.plan(network, hardware, INPUTS, target, verify_draws=0, calibrate=False, **options).termination
-        looser = looser_target(target, end.message)
-        assert reaches(hardware, looser, options, network)
-        for remedy in end.remedies:
-            if remedy.meets_target:
-                assert reaches(followed(hardware, remedy.change), target, options, network), (seed, remedy.change)
+    options = {"seed": 5}
+    end = pp.plan(network, hardware, INPUTS, target, verify_draws=0, calibrate=False, **options).termination
+    looser = looser_target(target, end.message)
+    assert reaches(hardware, looser, options, network)
+    for remedy in end.remedies:
+        if remedy.meets_target:
+            assert reaches(followed(hardware, remedy.change), target, options, network), remedy.change
 
 
 def test_a_busy_machine_does_not_change_the_samples_that_advice_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
