@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Union
 
@@ -20,6 +20,9 @@ from powerplan_client.packing import Packer
 from powerplan_client.values import naming, numbers_of
 
 INPUT = "input"
+#: bits of every slice of the weights, of all layers or by layer
+Slices = Union[Sequence[int], Mapping[str, Sequence[int]]]
+_ONCE = "the network has slices; allowed: the bits of all slices of a layer at once, as (2, 2, 2, 2)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,11 +49,31 @@ class Network:
         input_shape: shape of one input, without the batch axis.
         nodes: the operations.
         output: name of the output node; "" = the last.
+        weight_slices: bits of every slice of the weights, or a table of them by layers; None = whole weights. See
+            :meth:`with_weight_slices`.
+        shared_converters: the slices of a layer are converted one after the other, by the converters of one.
     """
 
     input_shape: tuple[int, ...]
     nodes: tuple[Node, ...]
     output: str = ""
+    weight_slices: Slices | None = None
+    shared_converters: bool = False
+
+    def with_weight_slices(self, bits: Slices, *, shared_converters: bool = False) -> Network:
+        """The same network with weights sliced over several devices, as the option ``weight_slices`` of a call does.
+
+        Args:
+            bits: of every slice, from the most significant: (4, 4); of some layers only: {"linear1": (4, 4)}. Slice k
+                of layer "linear1" is the layer "linear1.slicek".
+            shared_converters: the slices of a layer are converted one after the other, by the converters of one.
+
+        Raises:
+            InvalidRequest: a network with slices.
+        """
+        if self.weight_slices is not None:
+            raise invalid("weight_slices", _ONCE)
+        return replace(self, weight_slices=bits, shared_converters=shared_converters)
 
     @classmethod
     def mlp(
@@ -126,6 +149,11 @@ def network_message(
         FeatureUnavailable: a torch module without the engine.
     """
     options = options or {}
+    if isinstance(value, Network) and value.weight_slices is not None:
+        if options.get("weight_slices"):
+            raise invalid("weight_slices", _ONCE)
+        own = {"weight_slices": value.weight_slices, "shared_converters": value.shared_converters}
+        options = {**options, **own}
     message = _message(value, packer or Packer(), options.get("input_shape"))
     message.analog_layers.extend(_layers("analog", options.get("analog")))
     message.digital_layers.extend(_layers("digital", options.get("digital")))

@@ -10,6 +10,7 @@ from powerplan.cli.case import Case, make_gains, read_case, read_gains_file, rea
 from powerplan.cli.chat import Chat
 from powerplan.cli.options import take_hardware
 from powerplan.hardware import Gains, Hardware
+from powerplan.network.weight_slices import check_sliced
 
 
 def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Case, Hardware, Gains]:
@@ -29,6 +30,8 @@ def gains_and_hardware(chat: Chat, options: dict[str, Any]) -> tuple[Case, Hardw
     case = read_case(chat, **options)
     if gains is None:
         return case, hardware, make_gains(case, hardware, conductance=conductance, voltage=voltage)
+    if plan is not None:
+        check_sliced(case.network, plan.prediction.layer_names)
     gains.check(case.network, hardware)
     planned_for = None if plan is None else plan.provenance.get("network_sha256")
     if planned_for is not None and planned_for != case.network.digest:

@@ -38,6 +38,7 @@ from powerplan.hardware.stored import stored
 from powerplan.hardware.tiling import LayerArrays, layer_arrays
 from powerplan.network import Network
 from powerplan.network.ops import CrossbarOp
+from powerplan.network.weight_slices import check_sliced
 from powerplan.plausibility import question
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def export(
 
     check_kinds(plan=(plan, Plan), network=(network, Network))
     question(plan)
+    check_sliced(network, plan.prediction.layer_names)
     planned_for = plan.provenance.get("network_sha256")
     if planned_for not in (None, network.digest):
         raise InvalidInput.of(

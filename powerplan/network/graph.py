@@ -266,7 +266,8 @@ class Network(Shown):
             shared_converters: the slices of a layer are converted one after the other, by the converters of one.
 
         Raises:
-            InvalidInput: bits out of range, or a part of a choice that takes no layer, or one that another takes.
+            InvalidInput: bits out of range, a layer that is a slice already, or a part of a choice that takes no layer,
+                or one that another takes.
         """
         return with_weight_slices(self, bits, layers, shared_converters=shared_converters)
 

@@ -40,6 +40,10 @@ def with_weight_slices(
 ) -> Network:
     """The network with these layers in slices; see :meth:`Network.with_weight_slices`."""
     bits_of = _bits_by_layer(network, bits, layers)
+    again = [name for group, _ in network.weight_slices for name in group if name in bits_of]
+    if again:
+        advice = "Give the bits of all slices of a layer at once, as (2, 2, 2, 2)."
+        raise InvalidInput.of("weight_slices", f"slices of {again[0]!r}", "layers that are no slices yet", advice)
     by_array: dict[str, list[np.ndarray]] = {}
     nodes: list[Node] = []
     for node in network.nodes:
@@ -53,6 +57,23 @@ def with_weight_slices(
             total = SliceSum(shared_converters=shared_converters)
             nodes.append(Node(name=node.name, op=total, inputs=tuple(part.name for part in sliced)))
     return replace(network, nodes=tuple(nodes))
+
+
+def check_sliced(network: Network, planned: Sequence[str]) -> None:
+    """Refuse whole weights for a plan of slices.
+
+    Args:
+        planned: crossbar layers of the plan.
+
+    Raises:
+        InvalidInput: layers of the network whose slices the plan is for.
+    """
+    names = {*network.layer_names}
+    slices = [name for name in planned if name not in names and name.rpartition(".slice")[0] in names]
+    if slices:
+        allowed = f"the network of the plan, whose weights are in slices ({', '.join(slices[:3])}, ...)"
+        advice = "Slice it as the plan's: --weight-slices, or Network.with_weight_slices."
+        raise InvalidInput.of("network", network, allowed, advice)
 
 
 def _bits_by_layer(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from powerplan.errors import InvalidInput
 from powerplan.network import Network
+from powerplan.network.weight_slices import check_sliced
 from powerplan.planning import Plan
 from powerplan.report.heat_maps import layer_heats
 from powerplan.report.plots import new_figure, written
@@ -30,6 +31,7 @@ def plot_arrays(plan: Plan, network: Network, *, title: str = "", file: str | os
     Raises:
         InvalidInput: another network, or one of more devices than are drawn.
     """
+    check_sliced(network, plan.prediction.layer_names)
     if plan.prediction.layer_names != network.layer_names:
         raise InvalidInput.of("network", network, "the network of the plan", "Give the right one.")
     heats, left_out = layer_heats(plan, network)

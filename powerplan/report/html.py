@@ -20,6 +20,7 @@ from powerplan.files import write_text
 from powerplan.moments.prediction import Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
+from powerplan.network.weight_slices import check_sliced
 from powerplan.planning import Plan
 from powerplan.planning.settings import CHOICES, QUANTITIES
 from powerplan.report.cards import prediction_card, simulation_card
@@ -173,6 +174,7 @@ def _check_network(network: Network | None, plans: Iterable[Plan]) -> None:
     if network is None:
         return
     for plan in plans:
+        check_sliced(network, plan.prediction.layer_names)
         digest = plan.provenance.get("network_sha256", network.digest)
         if digest != network.digest or plan.prediction.layer_names != network.layer_names:
             raise InvalidInput.of(

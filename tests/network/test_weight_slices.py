@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import powerplan as pp
+import powerplan_client as pc
 from powerplan.cli.group import main
 from powerplan.network.ops import CrossbarOp
 from powerplan_client.networks import network_message
@@ -177,3 +179,58 @@ def test_nonsense_is_refused(two_layers: pp.Network) -> None:
         two_layers.with_weight_slices((0, 4))
     with pytest.raises(pp.InvalidInput, match=r"layers: got 'nothing'"):
         two_layers.with_weight_slices((4, 4), "nothing")
+
+
+def test_slices_are_not_sliced(two_layers: pp.Network) -> None:
+    """Costs count a layer's inputs, outputs and operations once, by its slices; slices of slices would be layers."""
+    for sliced in (two_layers.with_weight_slices((4, 4)), two_layers.with_weight_slices((4, 4), "0")):
+        with pytest.raises(pp.InvalidInput, match=r"slices of '0\.slice1'.*at once, as \(2, 2, 2, 2\)"):
+            sliced.with_weight_slices((2, 2))
+    reader = Reader.start(path="task.network")
+    assert network_from_proto(reader, network_message(sliced, options={"weight_slices": (2, 2)})) is None
+    with pytest.raises(pp.InvalidInput, match=r"task\.network\.weight_slices"):
+        reader.done()
+
+
+def test_a_network_of_the_client_has_slices() -> None:
+    weights = [np.asarray([[1.0, -0.5], [0.25, 0.1]])] * 2
+    network = pc.Network.mlp(weights)
+    hardware, inputs, target = pp.Hardware(programming_noise_std=1e-6), np.ones((4, 2)), pc.MaxNMSE(0.05)
+    with pc.PlannerClient.local() as client:
+        for bits in ((4, 4), {"linear2": (2, 6)}):
+            sliced = network.with_weight_slices(bits, shared_converters=True)
+            plan = client.plan(sliced, hardware, inputs, target)
+            option = client.plan(network, hardware, inputs, target, weight_slices=bits, shared_converters=True)
+            assert plan.gains.conductance == option.gains.conductance
+            assert plan.prediction.layer_names == pp.Network.mlp(weights).with_weight_slices(bits).layer_names
+            with pytest.raises(pc.InvalidRequest, match="the network has slices"):
+                sliced.with_weight_slices((2, 2))
+            with pytest.raises(pc.InvalidRequest, match="the network has slices"):
+                client.plan(sliced, hardware, inputs, target, weight_slices=(2, 2))
+
+
+def test_a_plan_of_slices_asks_for_them(two_layers: pp.Network, tmp_path: Path) -> None:
+    """Whatever takes a plan and its network says that the network's weights must be sliced too."""
+    hardware = pp.Hardware(programming_noise_std=1e-6)
+    plan = pp.plan(two_layers.with_weight_slices((4, 4)), hardware, INPUTS, pp.MaxNMSE(0.05))
+    plan.save(tmp_path / "plan.json")
+    two_layers.save(tmp_path / "net.npz")
+    np.save(tmp_path / "x.npy", INPUTS)
+    network, inputs = ["--network", str(tmp_path / "net.npz")], ["--inputs", str(tmp_path / "x.npy")]
+    file, out = str(tmp_path / "plan.json"), str(tmp_path / "out")
+    for command in (
+        ["report", file, *network, "--output", f"{out}.html"],
+        ["export", file, *network, "--output", f"{out}.npz"],
+        ["explain", file, *network, *inputs],
+        ["predict", "--gains", file, *network, *inputs],
+        ["simulate", "--gains", file, *network, *inputs, "--draws", "5"],
+    ):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 2, result.output
+        assert "0.slice1" in result.stderr
+        assert "--weight-slices" in result.stderr
+    with pytest.raises(pp.InvalidInput, match="with_weight_slices"):
+        pp.plot_arrays(plan, two_layers)
+    assert (
+        CliRunner().invoke(main, ["predict", "--gains", file, *network, *inputs, "--weight-slices=4,4"]).exit_code == 0
+    )

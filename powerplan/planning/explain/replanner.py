@@ -16,6 +16,7 @@ from powerplan.hardware import Hardware
 from powerplan.hardware.gains import conductance_limits, voltage_limits
 from powerplan.hardware.steps import steps_from_dict
 from powerplan.network import Network
+from powerplan.network.weight_slices import check_sliced
 from powerplan.planning import policy
 from powerplan.planning.explain.relaxing import Change, relaxed
 from powerplan.planning.plan_value import Plan
@@ -95,6 +96,7 @@ class Replanner:
 
     def _check_plans_own(self) -> None:
         """Refuse another network, other layers on crossbars, or other inputs."""
+        check_sliced(self.network, self.plan.prediction.layer_names)
         now_by_key = digests(self.network, self.inputs)
         for key, what in (("network_sha256", "network"), ("inputs_sha256", "inputs")):
             planned, now = self.plan.provenance.get(key), now_by_key[key]
@@ -103,7 +105,7 @@ class Replanner:
                     what,
                     f"SHA-256 {now[:12]}...",
                     f"the {what} of the plan, SHA-256 {planned[:12]}...",
-                    "Give what the plan was made with: the same file, --analog, --digital and --batch.",
+                    "Give what it was made with: the same file, --analog, --digital, --weight-slices and --batch.",
                 )
 
     def plan_for(self, target: Target, hardwares: Sequence[Hardware], *, steps: bool = True) -> Plan:
