@@ -20,6 +20,7 @@ from powerplan.hardware.operating_point import OperatingPoint
 from powerplan.moments.prediction import ArrayDrop, Prediction
 from powerplan.montecarlo.simulation import Simulation
 from powerplan.per_input import Inputs
+from powerplan.planning.plausible_limits import CostLimits
 from powerplan.plausibility import corners_of, question
 from powerplan.spread import Chips, TabulatedSpread
 
@@ -149,7 +150,7 @@ class Remote:
     ) -> Plan:
         """As :func:`powerplan.plan`."""
         corners = options.get("corners", ())
-        question(hardware, *corners_of(corners), target)
+        question(hardware, *corners_of(corners), CostLimits(options), target)
         with errors():
             answer = self.client.plan(network, hardware, inputs, target, **_given(options))
         plan = _plan(answer, hardware, corners, target)
@@ -168,7 +169,7 @@ class Remote:
     ) -> tuple[Plan, ...]:
         """As :func:`powerplan.frontier`."""
         plans: list[Plan] = []
-        question(hardware, *corners_of(options.get("corners", ())), *targets)
+        question(hardware, *corners_of(options.get("corners", ())), CostLimits(options), *targets)
         with errors():
             for answer in self.client.frontier(network, hardware, inputs, list(targets), **_given(options)):
                 plans.append(_plan(answer, hardware, options.get("corners", ()), targets[len(plans)]))

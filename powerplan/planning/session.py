@@ -22,6 +22,7 @@ from powerplan.moments.sampling import corrected
 from powerplan.network import Network
 from powerplan.planning import policy
 from powerplan.planning.iterate import OnStep, unheard
+from powerplan.planning.plausible_limits import CostLimits
 from powerplan.planning.problem.corners import limiting
 from powerplan.planning.problem.levels import Levels, levels_of
 from powerplan.planning.problem.measures import ArrayEnergy, Constraint, Tilt
@@ -103,7 +104,7 @@ class Session:
         limits = limiting(hardwares)
         held_gains = hold(network, limits, batch, settings.conductance, settings.voltage)
         point = OperatingPoint(network=network, hardware=limits, gains=held_gains, inputs=batch)
-        question(point)
+        question(point, CostLimits(settings.values))
         point.warn_beyond_voltage()
         free_of = partial(free_gains, network, limits, batch, held_gains=held_gains, corners=settings.corners)
         granularity, optimize = settings.granularity, settings.free_gains

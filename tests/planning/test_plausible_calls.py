@@ -36,3 +36,14 @@ def test_targets_in_percent_or_milliwatts(kind: str, value: float) -> None:
     assert doubt.field == "target." + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
     assert "Did you mean" in doubt.advice
     assert getattr(pp, kind)(value / 1e2 if value < 10 else value / 1e3).doubts() == ()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "meant"),
+    [("max_energy", 5.0, "5 pJ"), ("max_latency", 300.0, "300 ns"), ("max_area", 1000.0, "1000 um2")],
+)
+def test_limits_in_another_unit(network: pp.Network, inputs: np.ndarray, limit: str, value: float, meant: str) -> None:
+    hardware = pp.Hardware(programming_noise_std=1e-6, adc_bits=8, costs={"adc": {"type": "capacitor"}})
+    with pytest.warns(pp.PlausibilityWarning, match=f"{limit}: .*Did you mean {meant}") as caught:
+        pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), **{limit: value})  # type: ignore[arg-type]
+    assert len(caught) == 1

@@ -108,3 +108,13 @@ def test_an_answer_beyond_the_plausible_is_refused() -> None:
     tiny = pp.Gains(conductance=(1e-9,), voltage=(0.1,))
     with client.PlannerClient.local() as there, pytest.raises(InvalidRequest, match=r"prediction\.nmse"):
         there.predict(NETWORK, hardware, tiny, INPUTS)  # type: ignore[arg-type]
+
+
+def test_limits_of_plans_are_asked_about() -> None:
+    hardware = client.Hardware(programming_noise_std=1e-6, adc_bits=8, costs={"adc": 1e-12})
+    with client.PlannerClient.local() as there:
+        for checked_only in (True, False):
+            with pytest.raises(InvalidRequest, match="Did you mean 5 pJ") as refused:
+                there.plan(NETWORK, hardware, INPUTS, client.MaxNMSE(0.1), max_energy=5.0, validate_only=checked_only)
+            assert [v.field for v in refused.value.violations] == ["task.settings.max_energy_joules"]
+            assert refused.value.reason == "IMPLAUSIBLE"

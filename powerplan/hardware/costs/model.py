@@ -14,6 +14,7 @@ they share converters, k t_ADC is the sum of theirs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -260,12 +261,13 @@ def _check_bits(check: Checker, name: str, converter: Converter, bits: np.ndarra
     least = converter.least_bits
     if least is None:
         return
+    least = max(math.ceil(least), 2)  # hardware has no converters of one bit
     wrong = np.flatnonzero(~(bits >= least))
     if wrong.size:
         given, layer = bits[wrong[0]], layer_names[wrong[0]]
         check.fail(
             name,
             None if np.isnan(given) else int(given),
-            f"at least {least:g} bit{'s' * (least != 1)} in every layer (not in {layer!r}): hardware.costs need them",
+            f"at least {least} bits in every layer (not in {layer!r}): hardware.costs need them",
             f"Give {name}, or costs whose {name[:3]} is a number.",
         )

@@ -20,6 +20,8 @@ from powerplan.settings import Flag, Number, Whole
 _ENERGY, _POWER = Number(at_least=0, unit="J"), Number(at_least=0, unit="W")
 _AREA, _TIME = Number(at_least=0, unit="m2"), Number(at_least=0, unit="s")
 _MAX_BYTES = 1_000_000
+#: names of the energy of a conversion elsewhere, by the field that it is here
+_CONVERSIONS = {"adc_energy": "adc", "dac_energy": "dac"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +95,15 @@ class Costs:
         """
         if not isinstance(values, Mapping):
             raise InvalidInput.of("costs", values, "a mapping of field names to values", "Give a dict.")
-        given = dict(values)
+        given, check = dict(values), Checker()
+        for name, own in _CONVERSIONS.items():
+            if name in given:
+                allowed = f"{own!r}, the energy of a conversion or a table with a type"
+                check.fail(name, given.pop(name), allowed, f'Write {own} instead, as in {own} = "1pJ".')
+        check.done()
         preset = given.pop("preset", None)
         if preset is not None:
             return cls.preset(preset, **given)
-        check = Checker()
         unknown_keys(check, given, [f.name for f in fields(cls)])
         numbers = in_si(check, given, cls)
         check.done()

@@ -49,15 +49,23 @@ def within_limits(plan: Plan, settings: PlanSettings, least: str) -> Plan:
     costs = plan.prediction.costs
     if costs is None or not (plan.meets_target or plan.target.is_budget):
         return plan
-    beyond = []
+    beyond: dict[str, str] = {}
     for name, (number, unit) in _LIMITS.items():
         most, value = getattr(settings, name), getattr(costs, number)
         if most is not None and value > most * (1 + policy.ROUNDED_CONSTRAINT):
-            found = f"the least {number} found is" if number == least else f"the plan's {number} is"
-            beyond.append(f"{name} is {si(most, unit)}, {found} {si(value, unit)}")
+            if number == least:
+                found = f"the least {number} found is"
+            elif not settings.free_choices and number != "energy":
+                found = f"at any gains the {number} is"
+            else:
+                found = f"the {number} of the plan is"
+            beyond[name] = f"{name} is {si(most, unit)}, {found} {si(value, unit)}"
     if not beyond:
         return plan
     met = "The target is met, but not within the limits" if plan.meets_target else "No gains keep the limits"
-    message = f"{met}: {'; '.join(beyond)}. Raise them, or free more of optimize."
+    if settings.free_choices and least not in ("", *(_LIMITS[name][0] for name in beyond)):
+        met += f", with the least {least.replace('_', ' times ')} found"
+    free = "" if settings.free_choices else ", or free options of converters in optimize, such as 'columns_per_adc'"
+    message = f"{met}: {'; '.join(beyond.values())}. Raise {' and '.join(beyond)}{free}."
     end = replace(plan.termination, outcome=Outcome.INFEASIBLE, message=message, best_reachable=plan.reached)
     return replace(plan, termination=end)

@@ -242,7 +242,9 @@ def test_a_limit_that_is_not_kept_is_told(case: tuple[pp.Network, np.ndarray, pp
     network, inputs, hardware = case
     plan = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), max_latency=1e-9)
     assert not plan.meets_target
-    assert "max_latency is 1.000 ns" in plan.termination.message
+    message = plan.termination.message
+    assert "max_latency is 1.000 ns, at any gains the latency is" in message
+    assert "Raise max_latency, or free options of converters in optimize" in message
     with pytest.raises(pp.InvalidInput, match=r"max_area: .*without hardware\.costs"):
         pp.plan(network, hardware.replace(costs=None), inputs, pp.MaxNMSE(0.02), max_area=1e-9)
 
@@ -265,6 +267,7 @@ def test_where_limits_are_out_of_reach_the_least_is_told(
     assert least.prediction.costs is not None
     beyond = pp.plan(network, shared, inputs, pp.MaxNMSE(0.03), max_area=1e-12, **free)
     assert f"the least area found is {1e12 * least.prediction.costs.area:.0f} um2" in beyond.termination.message
+    assert beyond.termination.message.endswith("Raise max_area.")
 
 
 def test_the_objective_is_named(case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan) -> None:
