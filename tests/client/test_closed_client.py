@@ -108,7 +108,7 @@ def test_closing_ends_calls_that_run(slow: tuple[Slow, str], weights: list[np.nd
         threading.Thread(target=lambda c=client: (planner.began.wait(10), c.close())).start()
         with pytest.raises(pc.ClientClosed):
             call(client)
-        assert planner.left.wait(5)
+        assert planner.left.wait(20)  # on a busy machine
 
 
 def test_closing_the_asyncio_client_ends_calls_but_does_not_cancel_tasks(
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_the_call_on_the_server_and_leaves_the_client_usable(
         threading.Thread(target=lambda: (planner.began.wait(10), _thread.interrupt_main())).start()
         with pytest.raises(KeyboardInterrupt):
             client.plan(weights, None, inputs, TARGETS[0])
-        assert planner.left.wait(5)
+        assert planner.left.wait(20)  # on a busy machine
         assert client.server_info().server_version
 
 
