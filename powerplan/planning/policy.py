@@ -283,6 +283,8 @@ MOST_SWITCHES = 200
 MOST_LISTED, LISTED_AT_ONCE = 2048, 64
 #: Part of the best score within which choices of a model are listed, and how many the prediction compares at most.
 NEARLY_BEST, FINALISTS = 2e-2, 6
+#: How often options are chosen at most, and by what part a plan may take another amount than was expected of its choice.
+CHOSEN_AT_MOST, AS_EXPECTED = 2, 5e-3
 #: By how much the bound of a model is lowered for what its choices were not compared in.
 NEARLY_EXACT = 2e-3
 #: Ranges of converters to choose from, over the largest ideal value, and numbers of columns that share one; those that

@@ -29,19 +29,51 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
     if target.is_budget and settings.max_energy is not None:
         options = replace(options, advise=False)  # changes of the hardware change what everything else takes
     if settings.free_choices:
-        half = replace(options, stop_at=_half(options.stop_at))
-        if target.is_budget:
-            chosen = choose_within(session, target, half)
-        else:
-            chosen = choose(session, target, half, or_least=True)
-        session = session.with_fields({} if chosen is None else chosen.fields)
-    plan = solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
+        session, plan, chosen = _chosen(session, target, options)
+    else:
+        plan = _solved(session, target, options)
     plan = _simulated(session, plan, target, options)
     if settings.free_choices:
         plan = _with_choice(replace(plan, optimize=(*session.optimize, *settings.free_choices)), chosen)
     # gains, where nothing else is free, have the least energy
     least = "energy" if not settings.free_choices else "" if chosen is None else chosen.objective.name
     return within_limits(plan, settings, least)
+
+
+def _solved(session: Session, target: Target, options: Options) -> Plan:
+    return solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
+
+
+def _chosen(session: Session, target: Target, options: Options) -> tuple[Session, Plan, Chosen | None]:
+    """The session with the options of layers that were chosen, its plan, and what is known of other choices.
+
+    Options are chosen with the corrections that the finest ones have, and once more with those at the plan where that
+    takes another amount than was expected of it.
+    """
+    if target.is_budget:
+        chosen = choose_within(session, target, replace(options, stop_at=_half(options.stop_at)))
+        own = session.with_fields({} if chosen is None else chosen.fields)
+        return own, _solved(own, target, options), chosen
+    found: list[tuple[float, Session, Plan, Chosen]] = []
+    near = None
+    for _ in range(policy.CHOSEN_AT_MOST):
+        half = replace(options, stop_at=_half(options.stop_at))
+        chosen = choose(session, target, half, or_least=True, near=near)
+        if chosen is None or any(chosen.fields == known.fields for *_, known in found):
+            break
+        own = session.with_fields(chosen.fields)
+        plan = _solved(own, target, options)
+        value = chosen.value(plan)
+        found.append((value, own, plan, chosen))
+        if abs(value / chosen.score - 1) <= policy.AS_EXPECTED:
+            break
+        near = own.averaging.corrected_at(plan.gains, half.stop_at).spread_at(plan.gains, target, tilted=False)
+        options = replace(options, progress=lambda what, part: None)
+    if not found:
+        own = session.with_fields({})
+        return own, _solved(own, target, options), None
+    _, own, plan, chosen = min(found, key=lambda each: each[0])
+    return own, plan, chosen
 
 
 def _simulated(session: Session, plan: Plan, target: Target, options: Options) -> Plan:

@@ -96,7 +96,7 @@ class Session:
             InvalidInput: inputs or settings that do not fit, naming the field.
         """
         batch = check_inputs(inputs, network.input_shape)
-        most = {kind: settings.most_bits for kind in settings.free_choices if kind in BITS}
+        most = {kind: settings.most_for(kind, hardware.costs) for kind in settings.free_choices if kind in BITS}
         nominal, *others = (each.replace(**most) if most else each for each in (hardware, *settings.corners))
         hardwares = (nominal, *(each.programmed_as(nominal) if nominal.predistort else each for each in others))
         for each in hardwares:
@@ -307,6 +307,11 @@ class Session:
         names = {"rows"} if moves else {"noisy rows"}
         columns = any(p.hardware.adc_bits for p in self.predictors)
         return frozenset((names if rows else set()) | ({"columns"} if columns else set()))
+
+    @property
+    def averaging(self) -> Session:
+        """The session with predictions that average rounding over gains, and so error samples that leave it out."""
+        return replace(self, predictors=tuple(replace(p, averaged=self.averaged) for p in self.predictors))
 
     def problem(
         self,

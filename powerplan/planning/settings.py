@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from powerplan.settings import (
 )
 
 if TYPE_CHECKING:
+    from powerplan.hardware.costs.values import Costs
     from powerplan.hardware.steps import StepsGiven
     from powerplan.planning.targets import Target
 
@@ -205,6 +207,12 @@ class PlanSettings(PredictionSettings):
     def free_choices(self) -> tuple[str, ...]:
         """The fields of the hardware that are free."""
         return tuple(kind for kind in self.optimize if kind in CHOICES)
+
+    def most_for(self, kind: str, costs: Costs | None) -> int:
+        """The most bits that ``kind`` is chosen from: ``most_bits``, or the fewer that costs know."""
+        converter = None if costs is None else getattr(costs, kind.removesuffix("_bits"))
+        known = None if converter is None else converter.most_bits
+        return self.most_bits if known is None else min(self.most_bits, math.floor(known))
 
     def check_verification(self, targets: Sequence[Target]) -> None:
         """Refuse a calibration for these targets without a verification.

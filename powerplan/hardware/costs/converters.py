@@ -28,6 +28,8 @@ class Converter(Typed):
 
     #: fewest bits that it is made for; None: it does not depend on bits
     least_bits: ClassVar[float | None] = None
+    #: most bits that it knows; None: no limit
+    most_bits: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
         check = Checker()
@@ -88,7 +90,8 @@ class NumberConverter(Converter):
 
 @dataclass(frozen=True, kw_only=True)
 class TableConverter(Converter):
-    """Converters of several resolutions; between them a straight line in the logarithm of the energy.
+    """Converters of several resolutions; between them a straight line in the logarithm of the energy. Bits beyond the
+    table are refused.
 
     Attributes:
         bits: resolutions, increasing, 2 to 64 of them.
@@ -122,6 +125,10 @@ class TableConverter(Converter):
     @property
     def least_bits(self) -> float | None:  # type: ignore[override]
         return self.bits[0]
+
+    @property
+    def most_bits(self) -> float | None:  # type: ignore[override]
+        return self.bits[-1]
 
     def energy(self, bits: Any, rate: Any) -> Any:
         return between_points(bits, self.bits, self.energies)

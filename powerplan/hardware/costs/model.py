@@ -258,16 +258,17 @@ def _largest(each: Any, groups: Sequence[tuple[int, ...]]) -> Any:
 
 
 def _check_bits(check: Checker, name: str, converter: Converter, bits: np.ndarray, layer_names: Sequence[str]) -> None:
-    least = converter.least_bits
+    least, most = converter.least_bits, converter.most_bits
     if least is None:
         return
     least = max(math.ceil(least), 2)  # hardware has no converters of one bit
-    wrong = np.flatnonzero(~(bits >= least))
+    wrong = np.flatnonzero(~((bits >= least) & (bits <= (np.inf if most is None else most))))
     if wrong.size:
         given, layer = bits[wrong[0]], layer_names[wrong[0]]
+        known = f"at least {least} bits" if most is None else f"{least} to {most:g} bits"
         check.fail(
             name,
             None if np.isnan(given) else int(given),
-            f"at least {least} bits in every layer (not in {layer!r}): hardware.costs need them",
+            f"{known} in every layer (not in {layer!r}): hardware.costs know no others",
             f"Give {name}, or costs whose {name[:3]} is a number.",
         )

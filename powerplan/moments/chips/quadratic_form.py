@@ -63,6 +63,11 @@ class QuadraticForm:
         """Those that were asked for, by probability: an interval and a table ask again."""
         return {}
 
+    @property
+    def varies(self) -> bool:
+        """Whether it does by more than the rounding of its mean."""
+        return self.std > np.finfo(float).eps * self.mean
+
     def scaled(self, factor: float) -> QuadraticForm:
         """The distribution of Q times a positive factor."""
         return replace(self, weights=factor * self.weights, constant=factor * self.constant)
@@ -74,8 +79,8 @@ class QuadraticForm:
 
     def tail(self, value: float) -> float:
         """P(Q > value), to about 1e-10."""
-        if not len(self.weights):
-            return float(value < self.constant)
+        if not self.varies:
+            return float(value < self.mean)
         if value <= self.constant:
             return 1.0
         s, density = self._path(value)
@@ -109,8 +114,8 @@ class QuadraticForm:
 
     def quantile(self, probability: float) -> float:
         """The value that Q exceeds with the probability 1 − ``probability``, which is between 0 and 1."""
-        if not len(self.weights):
-            return self.constant
+        if not self.varies:
+            return self.mean
         if probability not in self._quantiles:
             low, high = self.constant, self.mean + self.std
             while self.tail(high) > 1 - probability:

@@ -57,9 +57,9 @@ def log_ratio(predictor: Predictor, programmed: Sequence[ProgrammedArray], spect
         part: of the chips, whose error is the quantile.
     """
     form, size = spectrum.linear, spectrum.bias.numel()
-    quantile = form.quantile(part)
-    if quantile <= form.constant:  # nothing varies
+    if not form.varies:
         return spectrum.bias.new_zeros(())
+    quantile = form.quantile(part)
     s, weights = form.conditional(quantile)
 
     def mean(values: np.ndarray) -> np.ndarray:

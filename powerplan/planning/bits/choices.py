@@ -128,8 +128,11 @@ def _values(settings: PlanSettings, model: CostModel, kind: str) -> Sequence[flo
     if kind == "columns_per_adc":
         return policy.COLUMNS_SHARED
     converter = model.adc if kind == "adc_bits" else model.dac
-    least = max(settings.least_bits, math.ceil(converter.least_bits or 0))
+    least, most = max(settings.least_bits, math.ceil(converter.least_bits or 0)), settings.most_for(kind, model.costs)
     if least > settings.most_bits:
         allowed = f"at least {least}, the larger of least_bits and the fewest that hardware.costs knows"
         raise InvalidInput.of("most_bits", settings.most_bits, allowed, "Raise most_bits.")
-    return range(least, settings.most_bits + 1)
+    if least > most:
+        allowed = f"at most {most}, the most that hardware.costs knows"
+        raise InvalidInput.of("least_bits", settings.least_bits, allowed, "Lower it, or give costs for more bits.")
+    return range(least, most + 1)

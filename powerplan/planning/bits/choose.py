@@ -49,28 +49,33 @@ class Chosen:
     score: float
     bound: float
 
+    def value(self, plan: Plan) -> float:
+        """The objective of a plan; inf where it misses the target."""
+        costs = plan.prediction.costs
+        assert costs is not None
+        totals = np.array([[costs.energy, costs.latency, costs.area]])
+        return float(self.objective.value(totals)[0]) if plan.meets_target else np.inf
 
-def choose(session: Session, target: Target, options: Options, *, or_least: bool) -> Chosen | None:
+
+def choose(
+    session: Session, target: Target, options: Options, *, or_least: bool, near: Session | None = None
+) -> Chosen | None:
     """The options that cost least with the gains that go with them; None where the target is out of reach with the
     finest ones, none keep the limits, or time runs out.
 
     Args:
         session: with the most bits everywhere, on a hardware with costs.
         or_least: where none keep the limits, those that take least of what the first limit not kept is on.
+        near: whose corrections and spread are taken; None = those of the finest options and largest gains.
 
     Raises:
         InvalidInput: options that cost nothing.
     """
-    model = CostModel.of(session.predictor.original, session.predictor.hardware)
-    assert model is not None
-    if "dac_bits" in session.settings.free_choices and session.predictor.hardware.input_slice_bits is not None:
-        allowed = "other options than 'dac_bits' where hardware.input_slice_bits says how many reads an input takes"
-        raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Plan for each number of dac_bits.")
-    choices = Choices.of(session.settings, model)
-    costs = ChoiceCosts.of(model, choices)
-    _check_costs(session, costs)
-    about = session.free.gains(session.free.upper)
-    held = session.corrected_at(about, options.stop_at).spread_at(about, target, tilted=False)
+    costs = costs_of(session)
+    if near is None:
+        about = session.free.gains(session.free.upper)
+        near = session.averaging.corrected_at(about, options.stop_at).spread_at(about, target, tilted=False)
+    held = session.corrected_like(near)
     limits = Limits.of(session.settings)
     try:
         chooser = _Chooser(held, target, costs, options, Score(name=session.settings.objective or "energy"), limits)
@@ -84,6 +89,31 @@ def choose(session: Session, target: Target, options: Options, *, or_least: bool
         return chosen
     except OutOfTime:
         return None
+
+
+def costs_of(session: Session) -> ChoiceCosts:
+    """What the choices of a session cost.
+
+    Raises:
+        InvalidInput: options that cost nothing, or that go with others.
+    """
+    model = CostModel.of(session.predictor.original, session.predictor.hardware)
+    assert model is not None
+    if "dac_bits" in session.settings.free_choices and session.predictor.hardware.input_slice_bits is not None:
+        allowed = "other options than 'dac_bits' where hardware.input_slice_bits says how many reads an input takes"
+        raise InvalidInput.of("optimize", session.settings.optimize, allowed, "Plan for each number of dac_bits.")
+    costs = ChoiceCosts.of(model, Choices.of(session.settings, model))
+    _check_costs(session, costs)
+    return costs
+
+
+def cheapest(session: Session) -> Chosen:
+    """The options that take least energy beside the arrays, whatever the error."""
+    costs = costs_of(session)
+    least = float(costs.ends()[0, 0])
+    gap = BitGap(gap=0.0, bound=least, relaxed=least, nodes=0, visited=0, convexity_violation=0.0)
+    fields = costs.choices.fields(costs.cheapest)
+    return Chosen(fields=fields, gap=gap, objective=Score(name="energy"), score=least, bound=least)
 
 
 class _Chooser:
@@ -326,10 +356,12 @@ def _check_costs(session: Session, costs: ChoiceCosts) -> None:
 
 def with_gap(plan: Plan, chosen: Chosen) -> Plan:
     """The plan with what was chosen, and what bounds it."""
-    costs = plan.prediction.costs
-    assert costs is not None
-    value = float(chosen.objective.value(np.array([[costs.energy, costs.latency, costs.area]]))[0])
-    gap = replace(chosen.gap, gap=max(value / chosen.bound - 1, 0.0))
+    value = chosen.value(plan)
+    if not np.isfinite(value):
+        value = chosen.score
+    # gains that are planned may take less than those scaled onto the target: so may those of other choices
+    lower = min(value / chosen.score, 1.0)
+    gap = replace(chosen.gap, gap=max(value / (lower * chosen.bound) - 1, 0.0), bound=lower * chosen.gap.bound)
     said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())
     what = chosen.objective.name.replace("_", " times ")
     most = f"no others save more than {100 * gap.gap:.3g} % of the {what}"

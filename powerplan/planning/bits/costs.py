@@ -76,6 +76,11 @@ class ChoiceCosts:
         reach = [[rows.min(0).sum(0), rows.max(0).sum(0)] for rows in self.increments]
         return np.asarray(self.rest + np.sum(reach, axis=0))
 
+    @property
+    def cheapest(self) -> np.ndarray:
+        """(sites,) the options that take least energy beside the arrays."""
+        return np.concatenate([rows[:, :, 0].argmin(0) for rows in self.increments])
+
     def read_times(self, choices: np.ndarray) -> np.ndarray:
         """(N, L) how long the arrays are read [s]."""
         seconds = np.tile(self.seconds, (len(choices), 1))

@@ -10,17 +10,20 @@ import math
 from dataclasses import replace
 
 from powerplan.planning import policy
-from powerplan.planning.bits.choose import Chosen, choose
+from powerplan.planning.bits.choose import Chosen, cheapest, choose
 from powerplan.planning.session import Options, Session
 from powerplan.planning.targets import MaxMSE, Target
 
 
-def choose_within(session: Session, target: Target, options: Options) -> Chosen | None:
-    """The options of least error within the session's ``max_energy``; None where no choice was found within it."""
+def choose_within(session: Session, target: Target, options: Options) -> Chosen:
+    """The options of least error within the session's ``max_energy``; the cheapest where none was found within it."""
     limit = session.settings.max_energy
     assert limit is not None
     free = replace(session, settings=replace(session.settings, max_energy=None, objective=None))
     best: Chosen | None = None
+    coarsest = cheapest(free)
+    if coarsest.score >= limit:
+        return coarsest
 
     def energy(error: float) -> float:
         """By how much (log) the least energy at an error (log) is beyond the limit; inf where that is out of reach."""
@@ -45,4 +48,4 @@ def choose_within(session: Session, target: Target, options: Options) -> Chosen 
         share = tried[low] / (tried[low] - tried[high]) if math.isfinite(tried[low]) else 0.5
         at = low + (high - low) * min(max(share, policy.LEAST_SHARE), 1 - policy.LEAST_SHARE)
         tried[at] = energy(at)
-    return best
+    return coarsest if best is None else best

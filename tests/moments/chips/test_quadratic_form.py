@@ -68,3 +68,8 @@ def test_what_does_not_vary_is_a_step() -> None:
     form = QuadraticForm(weights=none, freedom=none, offsets=none, constant=2.0)
     assert (form.std, form.quantile(0.3), form.cdf(1.9), form.cdf(2.0)) == (0.0, 2.0, 0.0, 1.0)
     assert single(3.0, constant=1.0).cdf(0.5) == 0.0
+    hardly = QuadraticForm(
+        weights=np.array([3e-94, 5e-106]), freedom=np.ones(2), offsets=np.array([6e93, 0.0]), constant=2.0
+    )
+    assert hardly.quantile(0.9) == hardly.mean == pytest.approx(3.8)
+    assert (hardly.cdf(3.7), hardly.cdf(3.9)) == (0.0, 1.0)
