@@ -31,17 +31,13 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
     if settings.free_choices:
         session, plan, chosen = _chosen(session, target, options)
     else:
-        plan = _solved(session, target, options)
+        plan = solve(session, target, _solving(session, target, options))  # no call deeper than it must be
     plan = _simulated(session, plan, target, options)
     if settings.free_choices:
         plan = _with_choice(replace(plan, optimize=(*session.optimize, *settings.free_choices)), chosen)
     # gains, where nothing else is free, have the least energy
     least = "energy" if not settings.free_choices else "" if chosen is None else chosen.objective.name
     return within_limits(plan, settings, least)
-
-
-def _solved(session: Session, target: Target, options: Options) -> Plan:
-    return solve(session, target, replace(options, stop_at=_solved_by(session, target, options.stop_at)))
 
 
 def _chosen(session: Session, target: Target, options: Options) -> tuple[Session, Plan, Chosen | None]:
@@ -53,7 +49,7 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
     if target.is_budget:
         chosen = choose_within(session, target, replace(options, stop_at=_half(options.stop_at)))
         own = session.with_fields({} if chosen is None else chosen.fields)
-        return own, _solved(own, target, options), chosen
+        return own, solve(own, target, _solving(own, target, options)), chosen
     found: list[tuple[float, Session, Plan, Chosen]] = []
     near = None
     for _ in range(policy.CHOSEN_AT_MOST):
@@ -62,7 +58,7 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
         if chosen is None or any(chosen.fields == known.fields for *_, known in found):
             break
         own = session.with_fields(chosen.fields)
-        plan = _solved(own, target, options)
+        plan = solve(own, target, _solving(own, target, options))
         value = chosen.value(plan)
         found.append((value, own, plan, chosen))
         if abs(value / chosen.score - 1) <= policy.AS_EXPECTED:
@@ -71,7 +67,7 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
         options = replace(options, progress=lambda what, part: None)
     if not found:
         own = session.with_fields({})
-        return own, _solved(own, target, options), None
+        return own, solve(own, target, _solving(own, target, options)), None
     _, own, plan, chosen = min(found, key=lambda each: each[0])
     return own, plan, chosen
 
@@ -133,14 +129,14 @@ def _draws(session: Session, plan: Plan, stop_at: float | None) -> int:
     )
 
 
-def _solved_by(session: Session, target: Target, stop_at: float | None) -> float | None:
-    """When the optimisation must end so that the time for a verification is left."""
-    draws = session.settings.draws_for(target)
+def _solving(session: Session, target: Target, options: Options) -> Options:
+    """With an end of the optimisation that leaves the time for a verification."""
+    draws, stop_at = session.settings.draws_for(target), options.stop_at
     if stop_at is None or draws == 0 or (draws is None and not target.is_verified):
-        return stop_at
+        return options
     work = sum(draw_work(p.network, p.hardware, len(session.inputs)) for p in session.predictors)
     seconds = work * (policy.MOST_DRAWS if draws is None else draws) / policy.WORK_PER_SECOND
-    return stop_at - min(seconds, policy.FOR_VERIFYING * max(stop_at - time.monotonic(), 0.0))
+    return replace(options, stop_at=stop_at - min(seconds, policy.FOR_VERIFYING * max(stop_at - time.monotonic(), 0.0)))
 
 
 def _verified(session: Session, plan: Plan, stop_at: float | None, draws: int, *, calibration: int = 0) -> Plan:
