@@ -283,7 +283,7 @@ MOST_SWITCHES = 200
 MOST_LISTED, LISTED_AT_ONCE = 2048, 64
 #: Part of the best score within which choices of a model are listed, and how many the prediction compares at most.
 NEARLY_BEST, FINALISTS = 2e-2, 6
-#: How often options are chosen at most, and by what part a plan may take another amount than was expected of its choice.
+#: How often options are chosen at most, and by what part a plan may take another amount than its choice was to.
 CHOSEN_AT_MOST, AS_EXPECTED = 2, 5e-3
 #: By how much the bound of a model is lowered for what its choices were not compared in.
 NEARLY_EXACT = 2e-3

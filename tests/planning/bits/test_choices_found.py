@@ -1,5 +1,5 @@
-"""What is chosen where a simple model of rounding fails: coarse converters of sliced inputs, gains by column, parts of the
-chips, tables of few bits, and limits out of reach."""
+"""What is chosen where a simple model of rounding fails: coarse converters of sliced inputs, gains by column, parts of
+the chips, tables of few bits, and limits out of reach."""
 
 from __future__ import annotations
 
