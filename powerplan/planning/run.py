@@ -50,12 +50,12 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
         chosen = choose_within(session, target, replace(options, stop_at=_half(options.stop_at)))
         own = session.with_fields({} if chosen is None else chosen.fields)
         return own, solve(own, target, _solving(own, target, options)), chosen
-    found: list[tuple[float, Session, Plan, Chosen]] = []
+    found: list[tuple[float, Session, Plan, Chosen | None]] = []
     near = None
     for _ in range(policy.CHOSEN_AT_MOST):
         half = replace(options, stop_at=_half(options.stop_at))
         chosen = choose(session, target, half, or_least=True, near=near)
-        if chosen is None or any(chosen.fields == known.fields for *_, known in found):
+        if chosen is None or any(known is not None and chosen.fields == known.fields for *_, known in found):
             break
         own = session.with_fields(chosen.fields)
         plan = solve(own, target, _solving(own, target, options))
@@ -68,8 +68,7 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
     if not found:
         own = session.with_fields({})
         return own, solve(own, target, _solving(own, target, options)), None
-    _, own, plan, chosen = min(found, key=lambda each: each[0])
-    return own, plan, chosen
+    return min(found, key=lambda each: each[0])[1:]
 
 
 def _simulated(session: Session, plan: Plan, target: Target, options: Options) -> Plan:

@@ -14,6 +14,7 @@ exponentially. (The inversion is that of Rice, *SIAM J. Sci. Stat. Comput.* 1 (1
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -66,7 +67,7 @@ class QuadraticForm:
     @property
     def varies(self) -> bool:
         """Whether it does by more than the rounding of its mean."""
-        return self.std > np.finfo(float).eps * self.mean
+        return self.std > sys.float_info.epsilon * self.mean
 
     def scaled(self, factor: float) -> QuadraticForm:
         """The distribution of Q times a positive factor."""

@@ -7,6 +7,7 @@ energy at the error where this is the limit: looked for along the frontier, from
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 from powerplan.planning import policy
@@ -15,8 +16,9 @@ from powerplan.planning.session import Options, Session
 from powerplan.planning.targets import MaxMSE, Target
 
 
-def choose_within(session: Session, target: Target, options: Options) -> Chosen:
-    """The options of least error within the session's ``max_energy``; the cheapest where none was found within it."""
+def choose_within(session: Session, target: Target, options: Options) -> Chosen | None:
+    """The options of least error within the session's ``max_energy``; the cheapest where none is within it, None where
+    none was found in time."""
     limit = session.settings.max_energy
     assert limit is not None
     free = replace(session, settings=replace(session.settings, max_energy=None, objective=None))
@@ -48,4 +50,5 @@ def choose_within(session: Session, target: Target, options: Options) -> Chosen:
         share = tried[low] / (tried[low] - tried[high]) if math.isfinite(tried[low]) else 0.5
         at = low + (high - low) * min(max(share, policy.LEAST_SHARE), 1 - policy.LEAST_SHARE)
         tried[at] = energy(at)
-    return coarsest if best is None else best
+    late = options.stop_at is not None and time.monotonic() > options.stop_at
+    return coarsest if best is None and not late else best
