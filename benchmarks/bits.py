@@ -6,7 +6,7 @@
 the best one (:mod:`benchmarks.every_choice`). *widths*: the plan against the best single width for all layers, for
 a two-layer transformer and ResNet-18 at 64 px. Both tell what the plan took beside one without bits, in processor time.
 Settings that are left out keep the results they have in the file. The MNIST networks need the data at hand
-(POWERPLAN_DATA); an hour of processor time.
+(POWERPLAN_DATA); two and a half hours of processor time.
 """
 
 from __future__ import annotations
