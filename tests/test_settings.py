@@ -162,6 +162,8 @@ def values_of(row: Setting) -> st.SearchStrategy[Any]:
 )
 @example(judged=("tolerance", 0.5))
 @example(judged=("tolerance", 0.1))
+@example(judged=("optimize", ("adc_bits",)))
+@example(judged=("least_bits", 2))
 @example(judged=("verify_draws", 1))
 @example(judged=("output_combinations", 1))
 @example(judged=("max_iterations", 60.0))

@@ -11,6 +11,7 @@ from powerplan.batch.validate import violation
 from powerplan.checks import nearest
 from powerplan.errors import InvalidInput, Violation
 from powerplan.hardware.steps_text import allowed_steps, parse_layers
+from powerplan.planning.settings import conflicts
 from powerplan.planning.targets import VERIFIED
 
 #: what names refer to, and the table that defines it
@@ -65,6 +66,11 @@ def check_options(chosen: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterator[
         yield violation((*path, "calibrate"), True, "only with verify_draws", "Give verify_draws, for example 2000.")
     for path in dict.fromkeys(path for path, s in chosen if s["output_weights"] and not any(s["output_weights"])):
         yield violation((*path, "output_weights"), "zeros", "at least one weight > 0", "Say which outputs count.")
+    found: dict[Path, Violation] = {}
+    for path, s in chosen:
+        for name, _, allowed, advice in conflicts(s["optimize"].split("+"), s):
+            found.setdefault((*path, name), violation((*path, name), s[name], allowed, advice))
+    yield from found.values()
     for name, unit in STEPS.items():
         for path, text in dict.fromkeys((path, s[name]) for path, s in chosen if s[name] is not None):
             try:

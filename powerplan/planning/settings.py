@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,25 @@ COST_OBJECTIVES = ("energy", "power", "latency", "energy_delay", "area")
 
 #: called with what is being done and the fraction done so far (0 to 1)
 Progress = Callable[[str, float], None]
+
+
+def conflicts(optimize: Sequence[str], values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, str]]:
+    """Bits without gains to meet the target with, and settings without effect beside what is free.
+
+    Returns:
+        name and value of each, what is allowed, and advice.
+    """
+    gains = [kind for kind in optimize if kind in QUANTITIES]
+    if not gains:
+        allowed = "with 'conductance' or 'voltage': what is chosen is compared with gains on the target"
+        yield "optimize", tuple(optimize), allowed, "Add one of them; predict tells what bits do at given gains."
+    for kind in gains:
+        if values[kind] is not None:
+            allowed = f"only without {kind!r} in optimize, where these gains are held"
+            yield kind, values[kind], allowed, f"Leave out {kind}, or free something else."
+    for name in () if any(kind in BITS for kind in optimize) else ("least_bits", "most_bits"):
+        if values[name] != getattr(PlanSettings, name):
+            yield name, values[name], "only with 'adc_bits' or 'dac_bits' in optimize", "Free one of them."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,21 +200,10 @@ class PlanSettings(PredictionSettings):
         self._check_free()
 
     def _check_free(self) -> None:
-        """Refuse bits without gains to meet the target with, and settings without effect beside what is free."""
+        """Refuse what has no effect beside what is free."""
         check = Checker()
-        if not self.free_gains:
-            allowed = "with 'conductance' or 'voltage': what is chosen is compared with gains on the target"
-            check.fail(
-                "optimize", self.optimize, allowed, "Add one of them; predict tells what bits do at given gains."
-            )
-        for kind in self.free_gains:
-            if getattr(self, kind) is not None:
-                allowed = f"only without {kind!r} in optimize, where these gains are held"
-                check.fail(kind, getattr(self, kind), allowed, f"Leave out {kind}, or free something else.")
-        for row in () if any(kind in BITS for kind in self.optimize) else table(type(self)):
-            value = getattr(self, row.name)
-            if row.name in ("least_bits", "most_bits") and value != row.default:
-                check.fail(row.name, value, "only with 'adc_bits' or 'dac_bits' in optimize", "Free one of them.")
+        for wrong in conflicts(self.optimize, {row.name: getattr(self, row.name) for row in table(type(self))}):
+            check.fail(*wrong)
         check.done()
 
     @property

@@ -126,7 +126,7 @@ def test_exported_points_tell_yields_and_quantiles(frontier: tuple[pp.Plan, ...]
     mean = pp.plan(iris_example.network, HARDWARE, iris_example.inputs, pp.MaxNMSE(0.02), chip_spread=True)
     study = study_of((*frontier, mean))
     settings = dict[str, object](dict.fromkeys(("network", "inputs", "hardware", "granularity", "optimize", "method")))
-    settings |= {"verify_draws": 400, "calibrate": None, "seed": 0, "override": {}}
+    settings |= {"optimize": "conductance", "verify_draws": 400, "calibrate": None, "seed": 0, "override": {}}
     points = [
         PointResult(
             name=p.name, settings={**settings, "target": {"max_nmse": 0.02}}, state=PointState.DONE, source=p.source
