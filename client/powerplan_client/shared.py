@@ -668,7 +668,8 @@ class BitGap:
     """How far bits that a plan chose can be from the best choice.
 
     Attributes:
-        gap: (energy of the plan − bound) / bound, >= 0.
+        gap: (value of the plan − least value) / least value, >= 0, of what is minimised: energy, or another objective,
+            whose least value goes with ``bound`` and the least latency or area that any choice has.
         bound: no other choice of bits, with the gains that are best for it, takes less energy [J]. Proven of a model
             of power and error near the plan's gains; lowered by as much as the prediction was seen to be below it.
         relaxed: that of the model [J], before it was lowered.

@@ -9,6 +9,7 @@ from powerplan.planning import policy
 from powerplan.planning.bits.choose import Chosen, choose, with_gap
 from powerplan.planning.bits.limits import check_costs, within_limits
 from powerplan.planning.bits.within import choose_within
+from powerplan.planning.bits.words import naming_the_objective, within_its_gap
 from powerplan.planning.plan_value import Plan
 from powerplan.planning.session import Options, Session
 from powerplan.planning.solve.solve import solve
@@ -32,7 +33,7 @@ def plan_target(session: Session, target: Target, options: Options) -> Plan:
         session, plan, chosen = _chosen(session, target, options)
     else:
         plan = solve(session, target, _solving(session, target, options))  # no call deeper than it must be
-    plan = _simulated(session, plan, target, options)
+    plan = naming_the_objective(_simulated(session, plan, target, options), settings)
     if settings.free_choices:
         plan = _with_choice(replace(plan, optimize=(*session.optimize, *settings.free_choices)), chosen)
     # gains, where nothing else is free, have the least energy
@@ -99,7 +100,7 @@ def _simulated(session: Session, plan: Plan, target: Target, options: Options) -
 def _with_choice(plan: Plan, chosen: Chosen | None) -> Plan:
     """A plan on the options of layers that were chosen, with what another choice could save."""
     if chosen is not None:
-        return with_gap(plan, chosen)
+        return within_its_gap(with_gap(plan, chosen))
     words = "Bits are the most there may be: no choice was found in time, or within the limits."
     return _late(plan, words) if plan.meets_target else plan
 

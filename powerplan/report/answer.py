@@ -46,7 +46,7 @@ OUTCOMES = {
     Outcome.INFEASIBLE: ("Target out of reach", "bad"),
     Outcome.ITERATION_LIMIT: ("Stopped at the iteration limit", "fair"),
     Outcome.DEADLINE: ("Stopped at the deadline", "fair"),
-    Outcome.WITHIN_GAP: ("Target met on steps", "good"),
+    Outcome.WITHIN_GAP: ("Target met within a gap", "good"),
     Outcome.STALLED: ("Target met, not proven cheapest", "good"),
 }
 
@@ -71,7 +71,7 @@ def plan_answer(plan: Plan) -> list[Fact]:
     simulated = "" if check is None else f"simulated {typeset(simulated_power(check))}"
     facts = [
         Fact(
-            name="Power of one inference",
+            name="Power of one inference" if plan.costs is None else "Power of the arrays",
             value=typeset(si(plan.power, "W")),
             remark="; ".join(filter(None, [budget, simulated, converter_remark(plan.prediction)])),
         ),
@@ -120,13 +120,10 @@ def plan_answer(plan: Plan) -> list[Fact]:
         remark = f"{interval.rstrip(')')}: " if interval else ""
         remark += f"of {worst.draws} simulated chips meet the target, each by itself{where}"
         facts.append(Fact(name="Yield", value=share, remark=remark))
-    facts.append(
-        Fact(
-            name="Energy of one inference",
-            value=typeset(si(plan.energy, "J")),
-            remark=f"at {typeset(si(plan.hardware.read_time, 's'))} per read",
-        )
-    )
+    energy, remark = plan.energy, f"at {si(plan.hardware.read_time, 's')} per read"
+    if plan.costs is not None:
+        energy, remark = plan.costs.energy, f"{si(plan.costs.energy_of['arrays'], 'J')} of it in the arrays"
+    facts.append(Fact(name="Energy of one inference", value=typeset(si(energy, "J")), remark=typeset(remark)))
     return facts
 
 

@@ -90,7 +90,7 @@ def prediction_card(prediction: Prediction, bound: float | None = None) -> str:
     ]
     facts = [
         Fact(name="Power", value=si(prediction.power, "W"), remark=converter_remark(prediction)),
-        Fact(name="Energy", value=si(prediction.energy, "J")),
+        Fact(name="Energy" if prediction.costs is None else "Energy of the arrays", value=si(prediction.energy, "J")),
         Fact(name="NMSE", value=predicted_nmse(prediction)),
         Fact(
             name="MSE",

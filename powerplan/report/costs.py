@@ -46,6 +46,14 @@ def cost_facts(costs: CostBreakdown | None) -> list[Fact]:
     return [Fact(name="Energy of all components", value=typeset(si(costs.energy, "J")), remark=typeset(remark)), *facts]
 
 
+def energy_text(result: Prediction | Simulation) -> str:
+    """The energy of an inference: with costs that of all components, and the part of the arrays."""
+    costs = result.costs
+    if costs is None:
+        return f"{si(result.energy, 'J')} per inference"
+    return f"{si(costs.energy, 'J')} per inference, {si(costs.energy_of['arrays'], 'J')} of it in the arrays"
+
+
 def _sums(costs: CostBreakdown) -> list[tuple[str, str]]:
     rate = f"{si(costs.period, 's')} from one inference to the next"
     sums = [

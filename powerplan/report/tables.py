@@ -19,9 +19,9 @@ from powerplan.montecarlo.simulation import Simulation
 from powerplan.network import Network
 from powerplan.per_input import Inputs
 from powerplan.planning import ConstraintPrice, DiscreteGap, Plan
-from powerplan.planning.objectives import Objective
+from powerplan.planning.objectives import POWER, Objective
 from powerplan.planning.settings import CHOICES
-from powerplan.report.costs import cost_table
+from powerplan.report.costs import cost_table, energy_text
 from powerplan.report.planned_error import part_column, part_text
 from powerplan.report.quantities import (
     COMPENSATED,
@@ -102,11 +102,11 @@ def ranges_used(network: Network, hardware: Hardware, gains: Gains) -> list[floa
 
 def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     prediction, check, end = plan.prediction, plan.verification, plan.termination
-    lines = [("target", asked_text(plan)), ("power", f"{si(plan.power, 'W')} predicted")]
+    lines = [("target", asked_text(plan)), (_power_name(plan), f"{si(plan.power, 'W')} predicted")]
     if check is not None:
-        lines[-1] = ("power", f"{lines[-1][1]}, {simulated_power(check)} simulated")
+        lines[-1] = (lines[-1][0], f"{lines[-1][1]}, {simulated_power(check)} simulated")
     lines += _converter_line(prediction)
-    lines.append(("energy", f"{si(plan.energy, 'J')} per inference"))
+    lines.append(("energy", energy_text(plan.prediction)))
     lines += _baseline_lines(plan)
     bounds = mean_bounds(plan)
     if not bounds:
@@ -156,6 +156,16 @@ def _plan_answer(plan: Plan) -> list[tuple[str, str]]:
     return lines
 
 
+def _power_name(plan: Plan) -> str:
+    """What the power is of: with costs there is more that takes some."""
+    return "power" if plan.costs is None else "array power"
+
+
+def _objective_words(plan: Plan) -> str:
+    """What gains are chosen for, as :func:`_power_name` names it."""
+    return _power_name(plan) if plan.objective is POWER else plan.objective.quantity
+
+
 def _baseline_lines(plan: Plan) -> list[tuple[str, str]]:
     """The baseline, and what the plan saves against it."""
     if plan.saving is None:
@@ -164,7 +174,7 @@ def _baseline_lines(plan: Plan) -> list[tuple[str, str]]:
     name = "saving" if plan.saving >= 0 else "excess"  # held gains or steps can cost more than the baseline
     return [
         ("baseline", f"{reached} with one conductance range for all layers and the same target"),
-        (name, f"{100 * abs(plan.saving):.1f} % of the baseline's {plan.objective.quantity}"),
+        (name, f"{100 * abs(plan.saving):.1f} % of the baseline's {_objective_words(plan)}"),
     ]
 
 
@@ -173,7 +183,7 @@ def _price_lines(plan: Plan) -> list[tuple[str, str]]:
     prices = plan.shadow_prices
     if prices is None:
         return []
-    changes = f"1 % looser changes the {plan.objective.quantity} by {prices.target:+.2f} %"
+    changes = f"1 % looser changes the {_objective_words(plan)} by {prices.target:+.2f} %"
     smoothed = ", of the rate without its steps" if plan.target.has_steps else ""
     lines = [("shadow price", f"target {prices.target:+.4f}: {changes}{smoothed}")]
     if len({(p.corner, p.output) for p in prices.constraints}) > 1 or plan.corners:
@@ -339,7 +349,7 @@ def prediction_table(
         *(_chips_lines(chips or prediction.chips, ideal_accuracy) if prediction.chips else [_UNTOLD_CHIPS]),
         *_converter_line(prediction),
         *_wires_lines(prediction),
-        ("energy", f"{si(prediction.energy, 'J')} per inference"),
+        ("energy", energy_text(prediction)),
         *_accuracy_line(accuracy, None, ideal_accuracy),
         *_inputs_lines(prediction.inputs, _of_others(prediction.inputs, accuracy, input_error)),
         ("method", prediction.method),
@@ -422,7 +432,7 @@ def simulation_table(
         *_chips_lines(chips or simulation.chips, ideal_accuracy),
         *([] if yield_at is None else [_yield_line(simulation.chips.nmse, yield_at)]),
         *_converter_line(simulation),
-        ("energy", f"{si(simulation.energy, 'J')} per inference"),
+        ("energy", energy_text(simulation)),
         *_accuracy_line(accuracy, predicted_accuracy if known else None, ideal_accuracy),
         *_inputs_lines(simulation.inputs, _of_others(simulation.inputs, accuracy, input_error)),
         ("draws", f"{simulation.draws}, seed {simulation.seed} (± is 95 %)"),
@@ -498,7 +508,7 @@ def frontier_table(plans: Sequence[Plan]) -> str:
     this part keeps."""
     cells: list[tuple[str, Callable[[Plan], str]]] = [
         ("target", asked_text),
-        ("power", lambda plan: si(plan.power, "W")),
+        ("array power" if any(plan.costs for plan in plans) else "power", lambda plan: si(plan.power, "W")),
         ("baseline", lambda plan: si(plan.baseline_power, "W")),
         ("saving", lambda plan: "-" if plan.saving is None else saving_cell(plan.saving, plan.objective)),
     ]

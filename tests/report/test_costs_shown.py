@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 import powerplan as pp
 from powerplan.cli.group import main
 from powerplan.planning import Outcome
+from powerplan.report.answer import plan_answer
 from powerplan.report.costs import cost_table, cost_view
 from powerplan.report.html import report_html
 from powerplan.report.notes import plan_notes
@@ -23,6 +25,8 @@ from powerplan.report.sankey import largest
 from powerplan.report.study_panels import frontier_charts
 from powerplan.report.study_view import as_study
 from powerplan.report.tables import frontier_table, plan_table
+from powerplan.report.text import typeset
+from powerplan.units import si
 
 HARDWARE = {"conductance_min": 1e-6, "adc_bits": 8, "dac_bits": 8, "costs": "node_32nm"}
 
@@ -38,6 +42,13 @@ def test_a_plan_tells_its_costs(plan: pp.Plan, tmp_path: Path) -> None:
     text = plan_table(plan)
     assert f"{plan.costs.tops_per_watt:#.4g} TOPS/W" in text
     assert "TOPS/W" in plan._repr_html_()
+    arrays = si(plan.costs.energy_of["arrays"], "J")
+    assert f"{si(plan.costs.energy, 'J')} per inference, {arrays} of it in the arrays" in text
+    assert re.search(rf"array power +{si(plan.power, 'W')} predicted", text)
+    assert "% of the baseline's array power" in text
+    facts = {fact.name: fact.value for fact in plan_answer(plan)}
+    assert facts["Energy of one inference"] == typeset(si(plan.costs.energy, "J"))
+    assert facts["Power of the arrays"] == typeset(si(plan.power, "W"))
     plan.save(tmp_path / "plan.json")
     read = pp.Plan.load(tmp_path / "plan.json")
     assert read.costs is not None

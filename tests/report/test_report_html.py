@@ -208,7 +208,7 @@ def test_a_name_that_is_not_of_a_page_is_refused(make_plan: Callable[..., Plan],
 def test_corners_and_steps_are_told(make_plan: Callable[..., Plan]) -> None:
     kinds = variants(make_plan)
     assert "corner 1 read_noise_std 3.000 nA 2.000 % 2.020 ± 0.020 % – 7.000 µW" in plain(report_html(kinds["corners"]))
-    assert "Target met on steps" in plain(report_html(kinds["steps"]))
+    assert "Target met within a gap" in plain(report_html(kinds["steps"]))
     assert "branch and bound, 7 nodes, 3 choices evaluated 1.230 %" in plain(report_html(kinds["steps"]))
 
 

@@ -133,7 +133,9 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_DEADLINE: _Outcome.ValueType  # 4
     """Time ran out; the plan is the best found so far."""
     OUTCOME_WITHIN_GAP: _Outcome.ValueType  # 5
-    """The plan on steps meets the target; discrete.gap bounds what the best choice of steps could save."""
+    """The plan meets the target; discrete.gap bounds what the best choice of steps could save, bits.gap the best choice of
+    bits.
+    """
     OUTCOME_STALLED: _Outcome.ValueType  # 6
     """The plan meets the target, and no cheaper one was found next to it, but no certificate proves it: so it is where a
     curve of the devices jumps or bends.
@@ -153,7 +155,9 @@ OUTCOME_ITERATION_LIMIT: Outcome.ValueType  # 3
 OUTCOME_DEADLINE: Outcome.ValueType  # 4
 """Time ran out; the plan is the best found so far."""
 OUTCOME_WITHIN_GAP: Outcome.ValueType  # 5
-"""The plan on steps meets the target; discrete.gap bounds what the best choice of steps could save."""
+"""The plan meets the target; discrete.gap bounds what the best choice of steps could save, bits.gap the best choice of
+bits.
+"""
 OUTCOME_STALLED: Outcome.ValueType  # 6
 """The plan meets the target, and no cheaper one was found next to it, but no certificate proves it: so it is where a
 curve of the devices jumps or bends.
@@ -1170,7 +1174,9 @@ class BitGap(_message.Message):
     VISITED_FIELD_NUMBER: _builtins.int
     CONVEXITY_VIOLATION_FIELD_NUMBER: _builtins.int
     gap: _builtins.float
-    """(energy - bound) / bound, >= 0."""
+    """(value of the plan - least value) / least value, >= 0, of what is minimised: the energy, or another objective, whose
+    least value goes with bound_joules and the least latency or area that any choice has.
+    """
     bound_joules: _builtins.float
     """No other choice of bits, with the gains that are best for it, takes less energy."""
     relaxed_joules: _builtins.float

@@ -127,6 +127,7 @@ class _Explainer:
             reaches_target=again.reaches_target,
             note=again.note,
             objective=again.objective,
+            energy=again.energy,
         )
 
     def _again(self, target: Target, hardwares: Sequence[Hardware]) -> _Again:
@@ -140,8 +141,16 @@ class _Explainer:
         if plan.meets_target and not self.feasible:  # what it reaches is the target, not the least that it could
             return _Again(reaches_target=True, objective=plan.objective.of_plan(plan))
         return _Again(
-            change=self.replanner.value(plan) / self.replanner.unchanged - 1, reaches_target=plan.meets_target
+            change=self.replanner.value(plan) / self.replanner.unchanged - 1,
+            reaches_target=plan.meets_target,
+            energy=self._energy_change(plan),
         )
+
+    def _energy_change(self, again: Plan) -> float | None:
+        """Of an inference, relative, where the power that is least is that of the arrays alone."""
+        if not self.feasible or self.plan.target.is_budget or again.costs is None or self.plan.costs is None:
+            return None
+        return again.costs.energy / self.plan.costs.energy - 1
 
     def _yields(self) -> tuple[YieldCost, ...]:
         """What the same bound costs for other parts of the chips."""
@@ -195,11 +204,12 @@ class _Again:
     reaches_target: bool = False
     note: str = ""
     objective: float | None = None
+    energy: float | None = None
 
 
 def _by_what_it_buys(r: Relaxation) -> tuple[bool, float]:
     """What makes a target reachable first, the cheapest of it before; what has no answer last."""
-    amounts = (amount for amount in (r.objective, r.resolved) if amount is not None)
+    amounts = (amount for amount in (r.objective, r.energy, r.resolved) if amount is not None)
     return r.objective is None, next(amounts, np.inf)
 
 

@@ -46,6 +46,8 @@ class Relaxation:
         reaches_target: whether the plan made again meets its target.
         note: why there is no answer; "" if there is one.
         objective: of the plan made again [W, or MSE], where an infeasible target is then met; else None.
+        energy: relative change of the energy of an inference by planning again, for hardware with costs and a target
+            that is met; the objective is the power of the arrays, which may change the other way. Else None.
     """
 
     parameter: str
@@ -57,6 +59,7 @@ class Relaxation:
     note: str = ""
     bits: int = 0
     objective: float | None = None
+    energy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class HardwareChange:
             the target is then met. None if no plan could be made (``note`` says why).
         reaches_target: whether the plan made again meets its target.
         note: why there is no answer; "" if there is one.
-        objective: as in :class:`Relaxation`.
+        objective, energy: as in :class:`Relaxation`.
     """
 
     what: str
@@ -92,6 +95,7 @@ class HardwareChange:
     reaches_target: bool
     note: str = ""
     objective: float | None = None
+    energy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

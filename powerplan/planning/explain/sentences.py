@@ -26,12 +26,15 @@ Label = Callable[[str], str]
 def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     """The explanation of a plan, a sentence for each of its findings."""
     label = plan.prediction.label_of
-    words = [_dominating(explanation.layers, label, "power", "takes", "of the power")]
+    of_arrays = plan.costs is not None and explanation.objective == "power"
+    of_power = "of the power of the arrays" if plan.costs is not None else "of the power"
+    words = [_dominating(explanation.layers, label, "power", "takes", of_power)]
     words.append(_dominating(explanation.layers, label, "error", "causes", "of the error"))
     feasible = plan.meets_target
     words.append(_limits_in_words(explanation.limits, label) if feasible else plan.termination.message)
     reached = explanation.objective == "reached"
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
+    what += " of the arrays" if of_arrays else ""
     words += [_relaxation_in_words(r, what, plan, reached=reached) for r in explanation.relaxations]
     words += [_yield_in_words(each, plan, explanation.objective) for each in explanation.yields]
     words += [
@@ -128,13 +131,18 @@ def _met_in_words(objective: float, plan: Plan) -> str:
     return f"reaches the target, with {plan.objective.quantity} {in_unit(objective, plan.objective.unit)}."
 
 
+def _and_energy(change: Relaxation | HardwareChange) -> str:
+    """What it does to the energy of an inference, where the power is that of the arrays alone."""
+    return "" if change.energy is None else f", the energy of an inference by {100 * change.energy:+.2f} %"
+
+
 def _otherwise_in_words(change: HardwareChange, what: str, plan: Plan, *, reached: bool) -> str:
     if change.objective is not None:
         return f"A plan with {change.what} {_met_in_words(change.objective, plan)}"
     if change.change is None:
         return f"With {change.what}: no plan ({change.note})"
     met = "; the target is still not met" if reached else ""
-    return f"With {change.what} {what} changes by {100 * change.change:+.2f} %{met}."
+    return f"With {change.what} {what} changes by {100 * change.change:+.2f} %{_and_energy(change)}{met}."
 
 
 def _relaxation_in_words(r: Relaxation, what: str, plan: Plan, *, reached: bool) -> str:
@@ -152,5 +160,5 @@ def _relaxation_in_words(r: Relaxation, what: str, plan: Plan, *, reached: bool)
         average = ", of the rate without its steps of an input each"
     price = "" if r.predicted is None else f" (shadow price{average}: {100 * r.predicted:+.2f} %)"
     if abs(r.resolved) < policy.CHANGE_OF_NOTE:
-        return f"{action} does not change {what}{price}."
-    return f"{action} changes {what} by {100 * r.resolved:+.2f} %{price}."
+        return f"{action} does not change {what}{price}{_and_energy(r)}."
+    return f"{action} changes {what} by {100 * r.resolved:+.2f} %{price}{_and_energy(r)}."

@@ -262,13 +262,17 @@ def _message(attempt: Attempt, optimum: Optimum, scan: Scan | None) -> str:
     target = attempt.target
     residual = f"KKT residual {optimum.certificate.kkt_residual:.1e} after {optimum.iterations} iterations"
     does = "keeps the budget with" if target.is_budget else "meets the target at"
-    of_costs = attempt.session.settings.objective is not None and not target.is_budget
-    name = "energy" if of_costs else target.objective.name
+    name = "energy" if _is_of_costs(attempt) else target.objective.name
     least = f"{does} the least {name}"
     words = Outcome(optimum.reason).advice.replace("meets the target at the least power", least)
     if attempt.problem.turns:
         words = words.replace(least, f"{least} of all gains near it")
     return f"{words} {residual}{_ratio_words(attempt)}.{_elsewhere(scan)}"
+
+
+def _is_of_costs(attempt: Attempt) -> bool:
+    """Whether gains have the least energy, beside the converters as they are."""
+    return attempt.session.settings.objective is not None and not attempt.target.is_budget
 
 
 def _ratio_words(attempt: Attempt) -> str:
@@ -288,8 +292,9 @@ def _elsewhere(scan: Scan | None) -> str:
 
 def _fitted_message(attempt: Attempt, optimum: Optimum, scan: Scan | None, objective: float) -> str:
     change = objective / optimum.objective.total - 1
+    what = "energy of the arrays" if _is_of_costs(attempt) else attempt.target.objective.quantity
     words = _message(attempt, optimum, scan).replace("The plan", "With rounding averaged over gains the plan", 1)
     return (
         f"{words} Gains were then fitted to the levels of the converters by the exact prediction, "
-        f"which changed the objective by {100 * change:+.2g} %."
+        f"which changed the {what} by {100 * change:+.2g} %."
     )

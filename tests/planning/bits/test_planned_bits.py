@@ -89,6 +89,14 @@ def test_explanations_tell_what_other_bits_would_do(
             assert change.change == pytest.approx(energy(other) / energy(planned) - 1, abs=1e-3)
     assert len(explanation.bits) == 4
     assert any("To improve first" in sentence for sentence in explanation.sentences)
+    (more,) = (each for each in explanation.relaxations if each.parameter == "adc_bits")
+    finer = hardware.replace(adc_bits=[layer.adc_bits + 1 for layer in own if layer.adc_bits])
+    finer_plan = pp.plan(network, finer, inputs, pp.MaxNMSE(0.02))
+    assert more.energy == pytest.approx(energy(finer_plan) / energy(planned) - 1, abs=1e-3)
+    assert more.resolved is not None
+    assert more.resolved < 0 < more.energy
+    words = f"of the arrays by {100 * more.resolved:+.2f} %, the energy of an inference by {100 * more.energy:+.2f} %"
+    assert any(words in sentence for sentence in explanation.sentences)
 
 
 @pytest.mark.parametrize(
@@ -272,5 +280,23 @@ def test_where_limits_are_out_of_reach_the_least_is_told(
 
 def test_the_objective_is_named(case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan) -> None:
     network, inputs, hardware = case
-    assert "at the least energy" in planned.termination.message
+    assert "at the least energy with these converters" in planned.termination.message
+    assert "which changed the energy of the arrays by" in planned.termination.message
+    latency = pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02), objective="latency")
+    assert "at the least energy (no gains change the latency)" in latency.termination.message
     assert "at the least power" in pp.plan(network, hardware, inputs, pp.MaxNMSE(0.02)).termination.message
+
+
+def test_plans_far_from_their_bound_are_not_called_optimal(
+    case: tuple[pp.Network, np.ndarray, pp.Hardware], planned: pp.Plan, shared: pp.Hardware
+) -> None:
+    network, inputs, _ = case
+    free: dict[str, Any] = {"optimize": ("conductance", "adc_bits", "columns_per_adc"), "most_bits": 6}
+    far = pp.plan(network, shared, inputs, pp.MaxNMSE(0.03), objective="energy_delay", **free)
+    for plan in (planned, far):
+        assert plan.bits is not None
+        assert (plan.termination.outcome is pp.Outcome.OPTIMAL) == (plan.bits.gap <= 1e-3)
+        assert plan.meets_target
+        assert plan.termination.outcome.is_settled
+    assert far.bits is not None
+    assert far.bits.gap > 1e-3
