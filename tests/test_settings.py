@@ -28,6 +28,7 @@ from powerplan.montecarlo.settings import SimulationSettings
 from powerplan.planning.settings import PlanSettings
 from powerplan.settings import Choice, Flag, Names, Number, Setting, Settings, Whole, named, table
 from powerplan_client._generated import v1 as pb
+from powerplan_client.building import hardware_message
 from powerplan_client.networks import network_message
 from powerplan_client.options import PlanOptions
 from powerplan_client.packing import tensor_of
@@ -39,7 +40,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(3)
 NETWORK = pp.Network.mlp([RNG.normal(size=(4, 3)), RNG.normal(size=(2, 4))])
 INPUTS = RNG.normal(size=(3, 3))
-HARDWARE = pp.Hardware(read_noise_std=1e-7)
+HARDWARE = pp.Hardware(read_noise_std=1e-7, adc_bits=8, dac_bits=8, costs="node_32nm")
 CLIENT = pc.PlannerClient.local()
 
 SHARED = [row for row in table(PlanSettings) if row.name != "device"]
@@ -91,7 +92,7 @@ def by_client(row: Setting, value: Any) -> bool:
     options: Any = {name: value}
     return accepts(
         pc.InvalidRequest,
-        lambda: CLIENT.plan(NETWORK, HARDWARE, INPUTS, target, validate_only=True, **options),
+        lambda: CLIENT.plan(NETWORK, HARDWARE, INPUTS, target, validate_only=True, accept_implausible=True, **options),
     )
 
 
@@ -116,12 +117,12 @@ def by_wire(row: Setting, value: Any) -> bool:
         return False
     task = pb.PlanTask(
         network=network_message(NETWORK),
+        hardware=hardware_message(HARDWARE),
         inputs=tensor_of(INPUTS),
         target=pb.Target(**{"max_flip_rate" if row.name == "calibrate" else "max_nmse": 0.1}),
         settings=message,
     )
-    task.hardware.read_noise_std_amperes = 1e-7
-    request = pb.PlanRequest(task=task, validate_only=True)
+    request = pb.PlanRequest(task=task, validate_only=True, accept_implausible=True)
     return accepts(pp.InvalidInput, lambda: calls.run_plan(request, calls.CallContext()))
 
 
@@ -164,6 +165,10 @@ def values_of(row: Setting) -> st.SearchStrategy[Any]:
 @example(judged=("tolerance", 0.1))
 @example(judged=("optimize", ("adc_bits",)))
 @example(judged=("least_bits", 2))
+@example(judged=("max_energy", 2.0))
+@example(judged=("max_area", 0.0))
+@example(judged=("objective", "energy"))
+@example(judged=("optimize", ("conductance", "voltage", "adc_bits", "dac_bits", "adc_headroom", "columns_per_adc")))
 @example(judged=("verify_draws", 1))
 @example(judged=("output_combinations", 1))
 @example(judged=("max_iterations", 60.0))
