@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 #: what the files are called that no tag names
@@ -57,7 +58,8 @@ def main(folder: Path, revisions: list[str], repository: Path = ROOT) -> None:
             archive = ["git", "archive", "--format=tar", names[version]]
             files = subprocess.run(archive, cwd=repository, capture_output=True, check=True).stdout
             with tarfile.open(fileobj=io.BytesIO(files)) as tar:
-                tar.extractall(name, filter="data")
+                safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4
+                tar.extractall(name, **safely)
             build(Path(name), target, version, versions)
         print(target / "index.html", flush=True)
     (folder / "index.html").write_text(_TO.format(f"{versions[0]}/index.html"), encoding="utf-8")

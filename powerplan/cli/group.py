@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -105,6 +107,8 @@ class LazyGroup(click.Group):
                 code = _show_error(chat, error)
         status = code if isinstance(code, int) else Exit.OK
         if standalone_mode:
+            if status != Exit.OK and sys.stdout is not None:
+                _drop_what_cannot_be_written()
             sys.exit(int(status))
         return int(status)
 
@@ -129,6 +133,15 @@ def main(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+def _drop_what_cannot_be_written() -> None:
+    """The interpreter would try once more when it ends, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_usage_error(chat: Chat, error: click.ClickException) -> None:

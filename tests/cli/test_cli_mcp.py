@@ -52,7 +52,7 @@ def test_presets_are_told() -> None:
 
 def test_refusals_are_answers_with_the_words_of_the_command() -> None:
     for tool, arguments, words in [
-        ("plan", {"example": "iris", "max_nmse": "0"}, "MaxNMSE"),
+        ("plan", {"example": "iris", "max_nmse": "0"}, "max_nmse: got 0"),
         ("plan", {"nothing": 1}, "Use one of these names."),
         ("serve", {}, "presets, predict"),
     ]:

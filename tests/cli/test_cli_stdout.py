@@ -15,7 +15,9 @@ COMMAND = f"{sys.executable} -m powerplan"
 @pytest.mark.parametrize("words", ["presets", "presets --json", "batch schema", "--help", "--version", "serve --help"])
 @pytest.mark.parametrize(("to", "why"), [("/dev/full", "No space left"), ("&-", "it is closed")])
 def test_full_and_closed_stdout(words: str, to: str, why: str) -> None:
-    done = subprocess.run(f"{COMMAND} {words} >{to}", shell=True, capture_output=True, text=True, timeout=60)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = f"{COMMAND} {words} >{to}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, env=buffered)
     assert done.returncode == 2
     assert "error: stdout: " in done.stderr
     assert why in done.stderr

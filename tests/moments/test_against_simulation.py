@@ -130,8 +130,8 @@ def test_mse_of_every_output_mnist(example: Callable[[str], Example]) -> None:
     chosen = example("mnist")
     hardware = noise_for_nmse(chosen, 0.1, pp.Hardware())
     gains = full_range(chosen, hardware)
-    simulated = pp.simulate(chosen.network, hardware, gains, chosen.inputs, draws=600)
-    assert (simulated.mse_by_output_standard_error < 0.02 * simulated.mse_by_output).all()
+    simulated = pp.simulate(chosen.network, hardware, gains, chosen.inputs, draws=1200)
+    assert (simulated.mse_by_output_standard_error < 0.025 * simulated.mse_by_output).all()
     predicted = pp.predict(chosen.network, hardware, gains, chosen.inputs)
     check_by_output(predicted, simulated, errors=2)
 
