@@ -143,6 +143,7 @@ def test_what_cannot_be_kept_is_refused(function: Callable[[torch.Tensor], Any],
     assert "unsupported=" not in str(refusal.value)  # it is offered only where it works
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "only"),
     [

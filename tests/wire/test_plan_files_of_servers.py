@@ -41,7 +41,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case == "sharing" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_the_file_of_a_plan_is_the_same(case: str, iris_example: Any, tmp_path: Path) -> None:
     options = dict(CASES[case])
     slices = options.pop("weight_slices", None)
@@ -55,6 +57,7 @@ def test_the_file_of_a_plan_is_the_same(case: str, iris_example: Any, tmp_path: 
     assert _file(there, tmp_path) == _file(here, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_files_of_a_frontier_are_the_same(iris_example: Any, tmp_path: Path) -> None:
     asked = (iris_example.network, HARDWARE, iris_example.inputs[:8])
     targets = [pp.MaxNMSE(0.02), pp.MaxNMSE(0.05)]

@@ -196,6 +196,7 @@ CONVOLVER_ADC, CONVOLVER_HELD, CONVOLVER_DRIVEN = 2.55e-12, 19.2e-12 / 128, 1.72
 CONVOLVER_PUBLISHED = 11.014
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("adc", "expected"),
     [
