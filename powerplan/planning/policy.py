@@ -285,8 +285,11 @@ MOST_LISTED, LISTED_AT_ONCE = 2048, 64
 NEARLY_BEST, FINALISTS = 2e-2, 6
 #: How often options are chosen at most, and by what part a plan may take another amount than its choice was to.
 CHOSEN_AT_MOST, AS_EXPECTED = 2, 5e-3
-#: By how much the bound of a model is lowered for what its choices were not compared in.
-NEARLY_EXACT = 2e-3
+#: By how much the bound of a model is lowered for what its choices were not compared in: with the ranges of converters
+#: held, and where they are free or read single slices of the inputs, whose errors add up less simply.
+NEARLY_EXACT, ROUGHLY_EXACT = 2e-3, 3e-2
+#: Part of a power budget that may be left where it binds.
+BINDING = 1e-3
 #: Ranges of converters to choose from, over the largest ideal value, and numbers of columns that share one; those that
 #: err least, or are fastest, last.
 HEADROOMS, COLUMNS_SHARED = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41), (16, 8, 4, 2, 1)

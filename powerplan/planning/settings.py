@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from powerplan.checks import Checker
+from powerplan.errors import InvalidInput
 from powerplan.hardware import Hardware
 from powerplan.hardware.gains import Gain
 from powerplan.moments.chips.sampled import chips_for_width
@@ -217,8 +218,15 @@ class PlanSettings(PredictionSettings):
         return tuple(kind for kind in self.optimize if kind in CHOICES)
 
     def most_for(self, kind: str, costs: Costs | None) -> int:
-        """The most bits that ``kind`` is chosen from: ``most_bits``, or the fewer that costs know."""
+        """The most bits that ``kind`` is chosen from: ``most_bits``, or the fewer that costs know.
+
+        Raises:
+            InvalidInput: fewer than they know.
+        """
         converter = None if costs is None else getattr(costs, kind.removesuffix("_bits"))
+        if converter is not None and math.ceil(converter.least_bits or 0) > self.most_bits:
+            allowed = f"at least {math.ceil(converter.least_bits)}, the fewest that hardware.costs knows"
+            raise InvalidInput.of("most_bits", self.most_bits, allowed, "Raise most_bits.")
         known = None if converter is None else converter.most_bits
         return self.most_bits if known is None else min(self.most_bits, math.floor(known))
 

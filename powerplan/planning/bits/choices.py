@@ -37,6 +37,12 @@ class Side:
     options: tuple[tuple[float, ...], ...]
 
     @property
+    def with_most_bits(self) -> list[int]:
+        """Indices of the options that have as many bits as any, and the fewest columns per converter."""
+        coarse = [i for i, kind in enumerate(self.kinds) if kind != "adc_headroom"]
+        return [k for k, own in enumerate(self.options) if all(own[i] == self.options[-1][i] for i in coarse)]
+
+    @property
     def alike(self) -> list[np.ndarray]:
         """Indices of the options of one range: what is cut off adds up over layers in another way than rounding."""
         ranges = [
@@ -77,6 +83,11 @@ class Choices:
         """Number of sites: all layers of one side after the other."""
         return len(self.sides) * self.layers
 
+    @property
+    def has_ranges(self) -> bool:
+        """Whether ranges of converters are free."""
+        return any("adc_headroom" in side.kinds for side in self.sides)
+
     def side(self, site: int) -> Side:
         """The side of a site."""
         return self.sides[site // self.layers]
@@ -98,6 +109,13 @@ class Choices:
     def erring(self, choice: np.ndarray) -> tuple[tuple[float, ...], ...]:
         """The fields of a choice (sites,) that change errors."""
         return tuple(values for kind, values in self.fields(choice).items() if kind not in _SILENT)
+
+    def ending_with(self, number: int, option: int) -> Choices:
+        """With an option of one side as its last one."""
+        sides = list(self.sides)
+        own = sides[number].options
+        sides[number] = replace(sides[number], options=(*own[:option], *own[option + 1 :], own[option]))
+        return replace(self, sides=tuple(sides))
 
     def only(self, kept: Sequence[np.ndarray]) -> Choices:
         """With these options of every side, increasing indices."""
@@ -135,4 +153,7 @@ def _values(settings: PlanSettings, model: CostModel, kind: str) -> Sequence[flo
     if least > most:
         allowed = f"at most {most}, the most that hardware.costs knows"
         raise InvalidInput.of("least_bits", settings.least_bits, allowed, "Lower it, or give costs for more bits.")
+    if least == most:
+        allowed = f"more than {least}: from {least} to {most} there is no choice"
+        raise InvalidInput.of("most_bits", settings.most_bits, allowed, f"Set hardware.{kind}, and do not free them.")
     return range(least, most + 1)

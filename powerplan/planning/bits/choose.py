@@ -41,6 +41,7 @@ class Chosen:
         objective: what is least.
         score: its value, with gains on the target.
         bound: no other choice has a lower score.
+        floor: no choice takes less energy [J], at any error.
     """
 
     fields: Mapping[str, tuple[float, ...]]
@@ -48,6 +49,7 @@ class Chosen:
     objective: Score
     score: float
     bound: float
+    floor: float
 
     def value(self, plan: Plan) -> float:
         """The objective of a plan; inf where it misses the target."""
@@ -113,7 +115,7 @@ def cheapest(session: Session) -> Chosen:
     least = float(costs.ends()[0, 0])
     gap = BitGap(gap=0.0, bound=least, relaxed=least, nodes=0, visited=0, convexity_violation=0.0)
     fields = costs.choices.fields(costs.cheapest)
-    return Chosen(fields=fields, gap=gap, objective=Score(name="energy"), score=least, bound=least)
+    return Chosen(fields=fields, gap=gap, objective=Score(name="energy"), score=least, bound=least, floor=least)
 
 
 class _Chooser:
@@ -134,13 +136,16 @@ class _Chooser:
         self.coordinates = _coordinates(session.free)
 
     def chosen(self) -> Chosen | None:
-        choice, free = self.choices.finest, self.session.free
+        free = self.session.free
         self.options.progress("choosing bits", 0.0)
-        theta = scale_onto(self._problem(choice), free.upper)
+        self._order(free.upper)
+        theta = scale_onto(self._problem(self.choices.finest), free.upper)
         if theta is None:
             return None
         self.is_met = True
         self.wanted = self._by_error(theta)
+        self._order(theta)
+        choice = self.choices.finest
         effects = self._effects(theta)
         kept = undominated(self._model(choice, theta, effects), self.score, self.limits)
         self.costs, effects = self.costs.only(kept), effects.only(kept)
@@ -165,12 +170,14 @@ class _Chooser:
         energy = self.score.name == "energy"
         least = best if energy else ranked(model, Score(name="energy"), Limits(), best.choices[0])
         assert least is not None
-        lowered = least.bound * ratio * (1 - policy.NEARLY_EXACT)
+        rough = self.session.predictor.hardware.input_slice_bits is not None or self.choices.has_ranges
+        lowered = least.bound * ratio * (1 - (policy.ROUGHLY_EXACT if rough else policy.NEARLY_EXACT))
         return Chosen(
             fields=self.choices.fields(finalist),
             objective=self.score,
             score=value,
             bound=lowered if energy else self.score.below(lowered, self.costs),
+            floor=float(self.costs.ends()[0, 0]),
             gap=BitGap(
                 gap=0.0,
                 bound=lowered,
@@ -197,6 +204,22 @@ class _Chooser:
             if settled < value:
                 finalist, value = choice, settled
         return finalist, value, least
+
+    def _order(self, theta: np.ndarray) -> None:
+        """Put the options that err least at gains θ last: with most bits, but in which range only predictions tell."""
+        for number in range(len(self.choices.sides)):
+            sites = slice(number * self.choices.layers, (number + 1) * self.choices.layers)
+            finest, finest_ones = self.choices.finest, self.choices.sides[number].with_most_bits
+            errors = []
+            for option in finest_ones:
+                choice = finest.copy()
+                choice[sites] = option
+                _, terms, of = self._values(choice, theta)
+                errors.append(np.bincount(of, terms).max())
+            least = finest_ones[int(np.argmin(errors))]
+            if errors[-1] > min(errors):
+                self.choices = self.choices.ending_with(number, least)
+                self.costs = ChoiceCosts.of(self.costs.model, self.choices)
 
     def _problem(self, choice: np.ndarray, *, exact: bool = False) -> Problem:
         """The gains beside a choice (sites,)."""
@@ -362,6 +385,9 @@ def with_gap(plan: Plan, chosen: Chosen) -> Plan:
     # gains that are planned may take less than those scaled onto the target: so may those of other choices
     lower = min(value / chosen.score, 1.0)
     gap = replace(chosen.gap, gap=max(value / (lower * chosen.bound) - 1, 0.0), bound=lower * chosen.gap.bound)
+    if plan.target.is_budget and plan.power > (1 - policy.BINDING) * plan.target.value:
+        # bits were chosen for the energy: of other bits at this power only their converters are known
+        gap = replace(gap, gap=value / chosen.floor - 1, bound=chosen.floor)
     said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())
     what = chosen.objective.name.replace("_", " times ")
     most = f"no others save more than {100 * gap.gap:.3g} % of the {what}"
