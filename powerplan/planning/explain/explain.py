@@ -102,7 +102,9 @@ class _Explainer:
             Change(parameter="target", factor=1 + policy.RELAXED_BY),
             *relaxable(self.hardwares, policy.RELAXED_BY),
         ]
-        prices = shadow_prices(self.replanner, changes) if self.feasible else {}
+        # those of a power budget say nothing where the energy of an inference binds beside it
+        told = self.feasible and not (self.plan.target.is_budget and self.replanner.settings.max_energy is not None)
+        prices = shadow_prices(self.replanner, changes) if told else {}
         relaxations = []
         for number, change in enumerate(changes):
             self.progress(f"relaxing {change.parameter}", number / (len(changes) + 1))

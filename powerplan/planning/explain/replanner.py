@@ -34,7 +34,7 @@ class Replanner:
         plan, network, inputs: as given, the inputs checked.
         deadline: seconds for each plan.
         hardwares: that of the plan and its corners.
-        feasible: the plan meets its target.
+        feasible: the plan meets its target, within its limits or not.
         settings: of the plans.
         smooth: the plan with continuous gains.
     """
@@ -43,7 +43,8 @@ class Replanner:
         self.plan, self.network, self.deadline = plan, network, deadline
         self.inputs = check_inputs(inputs, network.input_shape)
         self.hardwares = (plan.hardware, *(corner.hardware for corner in plan.corners))
-        self.feasible = plan.meets_target
+        reached = not plan.target.is_budget and plan.reached <= plan.target.value * (1 + policy.EXCEEDED)
+        self.feasible = plan.meets_target or reached
         self._check_plans_own()
         self.settings = self._settings()
         # with steps, prices are those of the plan without
@@ -81,7 +82,8 @@ class Replanner:
             verify_draws=0,
             calibrate=False,
             tolerance=policy.EXPLAINED_RESIDUAL,
-            max_energy=recorded.get("max_energy") if plan.target.is_budget else None,
+            # limits out of reach are left out: what changes do to the energy tells the way to them
+            max_energy=recorded.get("max_energy") if plan.meets_target or plan.target.is_budget else None,
             **prediction,
             **self._held_gains(),
             **steps,

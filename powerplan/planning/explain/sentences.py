@@ -31,7 +31,9 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     words = [_dominating(explanation.layers, label, "power", "takes", of_power)]
     words.append(_dominating(explanation.layers, label, "error", "causes", "of the error"))
     feasible = plan.meets_target
-    words.append(_limits_in_words(explanation.limits, label) if feasible else plan.termination.message)
+    limited = plan.target.is_budget and plan.provenance.get("max_energy") is not None
+    slack = limited and plan.power < plan.target.value * (1 - policy.BINDING)
+    words.append(_limits_in_words(explanation.limits, label, slack) if feasible else plan.termination.message)
     reached = explanation.objective == "reached"
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
     what += " of the arrays" if of_arrays else ""
@@ -74,7 +76,9 @@ def _dominating(layers: Sequence[LayerShare], label: Label, kind: str, verb: str
     return f"{len(parts)} of {len(layers)} layers make up {100 * total:.1f} % {rest}: {', '.join(parts)}."
 
 
-def _limits_in_words(limits: Sequence[BindingLimit], label: Label) -> str:
+def _limits_in_words(limits: Sequence[BindingLimit], label: Label, slack: bool) -> str:
+    if slack:
+        return "The energy of an inference binds, not the budget of power."
     if not limits:
         return "No limit binds; only the target does."
     parts = [

@@ -56,6 +56,23 @@ def test_no_other_bits_are_better_and_the_bound_holds(
     assert planned.bits.bound <= min(*every, energy(planned))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("nmse", [0.02, 0.05])
+def test_no_other_ranges_are_better(case: tuple[pp.Network, np.ndarray, pp.Hardware], nmse: float) -> None:
+    """With few bits a wide range errs most: brute force over nine choices."""
+    network, inputs, hardware = case
+    known, target = hardware.replace(adc_bits=4), pp.MaxNMSE(nmse)
+    planned = pp.plan(network, known, inputs, target, optimize=("conductance", "adc_headroom"))
+    every = [
+        energy(pp.plan(network, known.replace(adc_headroom=ranges), inputs, target))
+        for ranges in itertools.product((0.71, 1.0, 1.41), repeat=2)
+    ]
+    assert planned.bits is not None
+    assert max(every) > 1.02 * min(every)
+    assert energy(planned) <= 1.01 * min(every)
+    assert planned.bits.bound <= min(every)
+
+
 def test_bits_stay_within_a_table(case: tuple[pp.Network, np.ndarray, pp.Hardware]) -> None:
     """Nothing is known of what lies beyond it, so that it is no choice and no hardware."""
     network, inputs, hardware = case
