@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 
 from powerplan.planning import policy
-from powerplan.planning.bits.choose import Chosen, choose, with_gap
+from powerplan.planning.bits.choose import choose
+from powerplan.planning.bits.chosen import Chosen, with_gap
 from powerplan.planning.bits.limits import check_costs, within_limits
 from powerplan.planning.bits.within import choose_within
 from powerplan.planning.bits.words import naming_the_objective, within_its_gap

@@ -8,8 +8,7 @@ the best few are then put onto the target by the prediction itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,12 +16,12 @@ from powerplan.errors import InvalidInput
 from powerplan.hardware.costs.model import CostModel
 from powerplan.planning import policy
 from powerplan.planning.bits.choices import Choices
+from powerplan.planning.bits.chosen import Chosen
 from powerplan.planning.bits.costs import ChoiceCosts
 from powerplan.planning.bits.enumerate import Ranked, ranked, undominated
 from powerplan.planning.bits.local_model import Exponentials, LocalModel, OptionEffects
 from powerplan.planning.bits.scores import Limits, Score
 from powerplan.planning.outcome import BitGap
-from powerplan.planning.plan_value import Plan
 from powerplan.planning.problem.measures import ArrayEnergy, Constraint, Error
 from powerplan.planning.problem.problem import Problem, scale_onto
 from powerplan.planning.problem.requirement import Requirement, requirement
@@ -31,32 +30,6 @@ from powerplan.planning.problem.watch import OutOfTime, Watch
 from powerplan.planning.session import Options, Session
 from powerplan.planning.settings import BITS
 from powerplan.planning.targets import Target
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Chosen:
-    """Values of every layer by field of the hardware, and how far they can be from the best choice.
-
-    Attributes:
-        objective: what is least.
-        score: its value, with gains on the target.
-        bound: no other choice has a lower score.
-        floor: no choice takes less energy [J], at any error.
-    """
-
-    fields: Mapping[str, tuple[float, ...]]
-    gap: BitGap
-    objective: Score
-    score: float
-    bound: float
-    floor: float
-
-    def value(self, plan: Plan) -> float:
-        """The objective of a plan; inf where it misses the target."""
-        costs = plan.prediction.costs
-        assert costs is not None
-        totals = np.array([[costs.energy, costs.latency, costs.area]])
-        return float(self.objective.value(totals)[0]) if plan.meets_target else np.inf
 
 
 def choose(
@@ -210,6 +183,8 @@ class _Chooser:
         for number in range(len(self.choices.sides)):
             sites = slice(number * self.choices.layers, (number + 1) * self.choices.layers)
             finest, finest_ones = self.choices.finest, self.choices.sides[number].with_most_bits
+            if len(finest_ones) == 1:
+                continue
             errors = []
             for option in finest_ones:
                 choice = finest.copy()
@@ -375,22 +350,3 @@ def _check_costs(session: Session, costs: ChoiceCosts) -> None:
             allowed = f"{kind!r} only where the energy of a conversion depends on its bits"
             advice = "Give hardware.costs a model by bits."
             raise InvalidInput.of("optimize", session.settings.optimize, allowed, advice)
-
-
-def with_gap(plan: Plan, chosen: Chosen) -> Plan:
-    """The plan with what was chosen, and what bounds it."""
-    value = chosen.value(plan)
-    if not np.isfinite(value):
-        value = chosen.score
-    # gains that are planned may take less than those scaled onto the target: so may those of other choices
-    lower = min(value / chosen.score, 1.0)
-    gap = replace(chosen.gap, gap=max(value / (lower * chosen.bound) - 1, 0.0), bound=lower * chosen.gap.bound)
-    if plan.target.is_budget and plan.power > (1 - policy.BINDING) * plan.target.value:
-        # bits were chosen for the energy: of other bits at this power only their converters are known
-        gap = replace(gap, gap=value / chosen.floor - 1, bound=chosen.floor)
-    said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())
-    what = chosen.objective.name.replace("_", " times ")
-    most = f"no others save more than {100 * gap.gap:.3g} % of the {what}"
-    most += " at this error" if plan.target.is_budget else ""
-    message = f"{plan.termination.message} By layer: {said}; {most}."
-    return replace(plan, bits=gap, termination=replace(plan.termination, message=message))

@@ -11,7 +11,8 @@ import time
 from dataclasses import replace
 
 from powerplan.planning import policy
-from powerplan.planning.bits.choose import Chosen, cheapest, choose
+from powerplan.planning.bits.choose import cheapest, choose
+from powerplan.planning.bits.chosen import Chosen
 from powerplan.planning.session import Options, Session
 from powerplan.planning.targets import MaxMSE, Target
 
