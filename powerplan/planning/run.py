@@ -52,12 +52,12 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
         chosen = choose_within(session, target, replace(options, stop_at=_half(options.stop_at)))
         own = session.with_fields({} if chosen is None else chosen.fields)
         return own, solve(own, target, _solving(own, target, options)), chosen
-    found: list[tuple[float, Session, Plan, Chosen | None]] = []
+    found: list[tuple[float, Session, Plan, Chosen]] = []
     near = None
     for _ in range(policy.CHOSEN_AT_MOST):
         half = replace(options, stop_at=_half(options.stop_at))
         chosen = choose(session, target, half, or_least=True, near=near)
-        if chosen is None or any(known is not None and chosen.fields == known.fields for *_, known in found):
+        if chosen is None or any(chosen.fields == known.fields for *_, known in found):
             break
         own = session.with_fields(chosen.fields)
         plan = solve(own, target, _solving(own, target, options))
@@ -65,7 +65,7 @@ def _chosen(session: Session, target: Target, options: Options) -> tuple[Session
         found.append((value, own, plan, chosen))
         if abs(value / chosen.score - 1) <= policy.AS_EXPECTED:
             break
-        near = own.averaging.corrected_at(plan.gains, half.stop_at).spread_at(plan.gains, target, tilted=False)
+        near = own.for_choices_at(plan.gains, target, half.stop_at)
         options = replace(options, progress=lambda what, part: None)
     if not found:
         own = session.with_fields({})

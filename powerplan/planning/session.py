@@ -36,7 +36,6 @@ from powerplan.planning.settings import BITS, PlanSettings, Progress
 from powerplan.planning.targets import Target
 from powerplan.planning.targets.over_inputs import MEAN
 from powerplan.plausibility import question
-from powerplan.settings import named
 
 if TYPE_CHECKING:
     from powerplan.planning.plan_value import Plan
@@ -135,9 +134,14 @@ class Session:
         """The same for gains alone, with these values of every layer by field of the hardware."""
         hardwares = [p.hardware.replace(**fields) if fields else p.hardware for p in self.predictors]
         objective = self.settings.objective or "energy"
-        bits = {name: named(PlanSettings)[name].default for name in ("least_bits", "most_bits")}
-        gains = self.settings.free_gains
-        settings = replace(self.settings, optimize=gains, objective=objective, corners=hardwares[1:], **bits)
+        settings = replace(
+            self.settings,
+            optimize=self.settings.free_gains,
+            objective=objective,
+            corners=hardwares[1:],
+            least_bits=PlanSettings.least_bits,
+            most_bits=PlanSettings.most_bits,
+        )
         return Session.of(self.predictor.original, hardwares[0], self.inputs, settings)
 
     @property
@@ -308,10 +312,12 @@ class Session:
         columns = any(p.hardware.adc_bits for p in self.predictors)
         return frozenset((names if rows else set()) | ({"columns"} if columns else set()))
 
-    @property
-    def averaging(self) -> Session:
-        """The session with predictions that average rounding over gains, and so error samples that leave it out."""
-        return replace(self, predictors=tuple(replace(p, averaged=self.averaged) for p in self.predictors))
+    def for_choices_at(self, gains: Gains, target: Target, stop_at: float | None) -> Session:
+        """The session with the corrections and the spread that options are compared with: those at these gains, by
+        error samples that leave out rounding, which is averaged over gains and differs from option to option."""
+        averaging = tuple(replace(p, averaged=self.averaged) for p in self.predictors)
+        corrected = replace(self, predictors=averaging).corrected_at(gains, stop_at)
+        return corrected.spread_at(gains, target, tilted=False)
 
     def problem(
         self,

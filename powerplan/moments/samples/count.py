@@ -91,9 +91,10 @@ class Sampling:
         """
         if samples == 0:
             return None
-        usual, on_steps = (cls._of(network, hardware, batch, samples, error, steps) for steps in (False, True))
+        usual = cls._of(network, hardware, batch, samples, error, False)
         if jumps_matter(network, False) or not jumps_matter(network, True):
             return usual
+        on_steps = cls._of(network, hardware, batch, samples, error, True)
         return replace(usual or cls(samples=0, first=0, most=0, error=error), on_steps=on_steps)
 
     @classmethod

@@ -319,8 +319,9 @@ def _check_structure(proto: ModelProto) -> None:
     except Exception as error:  # onnx raises several kinds, all about the model
         reason = show(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__, 300)
         raise CorruptFile.of("model", "a malformed model", "what onnx.checker accepts", f"It says {reason}.") from None
-    for value, before in declared:
-        value.type.CopyFrom(before)
+    finally:
+        for value, before in declared:
+            value.type.CopyFrom(before)
 
 
 def _has_no_shape(value: ValueInfoProto) -> bool:

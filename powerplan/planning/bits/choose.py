@@ -48,8 +48,7 @@ def choose(
     """
     costs = costs_of(session)
     if near is None:
-        about = session.free.gains(session.free.upper)
-        near = session.averaging.corrected_at(about, options.stop_at).spread_at(about, target, tilted=False)
+        near = session.for_choices_at(session.free.gains(session.free.upper), target, options.stop_at)
     held = session.corrected_like(near)
     limits = Limits.of(session.settings)
     try:

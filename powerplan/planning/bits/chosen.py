@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from powerplan.planning import policy
+from powerplan.planning.bits.limits import budget_binds
 from powerplan.planning.bits.scores import Score
 from powerplan.planning.outcome import BitGap
 from powerplan.planning.plan_value import Plan
@@ -47,7 +47,7 @@ def with_gap(plan: Plan, chosen: Chosen) -> Plan:
     # gains that are planned may take less than those scaled onto the target: so may those of other choices
     lower = min(value / chosen.score, 1.0)
     gap = replace(chosen.gap, gap=max(value / (lower * chosen.bound) - 1, 0.0), bound=lower * chosen.gap.bound)
-    if plan.target.is_budget and plan.power > (1 - policy.BINDING) * plan.target.value:
+    if budget_binds(plan):
         # bits were chosen for the energy: of other bits at this power only their converters are known
         gap = replace(gap, gap=value / chosen.floor - 1, bound=chosen.floor)
     said = "; ".join(f"{kind} {', '.join(map(str, values))}" for kind, values in chosen.fields.items())

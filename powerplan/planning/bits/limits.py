@@ -40,6 +40,11 @@ def check_costs(session: Session, target: Target) -> None:
         raise InvalidInput.of("optimize", settings.optimize, allowed, advice)
 
 
+def budget_binds(plan: Plan) -> bool:
+    """Whether a plan takes all of a power budget."""
+    return plan.target.is_budget and plan.power > (1 - policy.BINDING) * plan.target.value
+
+
 def within_limits(plan: Plan, settings: PlanSettings, least: str) -> Plan:
     """The plan, told to be infeasible where it meets its target beyond a limit, or within a budget misses one.
 

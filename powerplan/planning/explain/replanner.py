@@ -43,8 +43,7 @@ class Replanner:
         self.plan, self.network, self.deadline = plan, network, deadline
         self.inputs = check_inputs(inputs, network.input_shape)
         self.hardwares = (plan.hardware, *(corner.hardware for corner in plan.corners))
-        reached = not plan.target.is_budget and plan.reached <= plan.target.value * (1 + policy.EXCEEDED)
-        self.feasible = plan.meets_target or reached
+        self.feasible = plan.meets_target or (plan.beyond_limits and not plan.target.is_budget)
         self._check_plans_own()
         self.settings = self._settings()
         # with steps, prices are those of the plan without

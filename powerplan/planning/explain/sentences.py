@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from powerplan.hardware.costs.breakdown import COMPONENTS
 from powerplan.planning import policy
+from powerplan.planning.bits.limits import budget_binds
 from powerplan.planning.explain.explanation import (
     BindingLimit,
     Explanation,
@@ -32,7 +33,7 @@ def in_sentences(explanation: Explanation, plan: Plan) -> list[str]:
     words.append(_dominating(explanation.layers, label, "error", "causes", "of the error"))
     feasible = plan.meets_target
     limited = plan.target.is_budget and plan.provenance.get("max_energy") is not None
-    slack = limited and plan.power < plan.target.value * (1 - policy.BINDING)
+    slack = limited and not budget_binds(plan)
     words.append(_limits_in_words(explanation.limits, label, slack) if feasible else plan.termination.message)
     reached = explanation.objective == "reached"
     what = f"the lowest reachable {plan.target.words}" if reached else f"the {explanation.objective}"
